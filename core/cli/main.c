@@ -1,0 +1,65 @@
+/* The program: finds the command and turns its status into an exit code. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "cli/cmd.h"
+
+typedef struct command {
+    const char *name;
+    dw_cmd_fn fn;
+    const char *help;
+} command;
+
+static const command commands[] = {
+    {NULL, NULL, NULL},
+};
+
+static void print_help(FILE *to)
+{
+    fputs("usage: dowel COMMAND [ARGUMENTS]\n\n", to);
+    for (const command *c = commands; c->name; c++)
+        fprintf(to, "  %-10s %s\n", c->name, c->help);
+    fputs("\n`dowel COMMAND --help` lists a command's options.\n", to);
+}
+
+static int unknown(const char *name)
+{
+    const char *names[sizeof commands / sizeof *commands];
+    size_t n = 0;
+    for (const command *c = commands; c->name; c++)
+        names[n++] = c->name;
+    names[n] = NULL;
+    const char *near = dw_nearest(name, names);
+    fprintf(stderr, "dowel: no command '%s'%s%s%s (dowel --help lists them)\n", name,
+            near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    return -DW_E_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        print_help(stderr);
+        return -DW_E_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h")) {
+        print_help(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        puts("dowel " DOWEL_VERSION);
+        return 0;
+    }
+    for (const command *c = commands; c->name; c++) {
+        if (strcmp(c->name, argv[1]) != 0)
+            continue;
+        dw_err err = {{0}};
+        dw_status st = c->fn(argc - 1, argv + 1, &err);
+        if (st < 0 && err.text[0])
+            fprintf(stderr, "dowel: %s\n", err.text);
+        return -(int)st;
+    }
+    return unknown(argv[1]);
+}

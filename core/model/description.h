@@ -1,0 +1,53 @@
+/* One description for every decoder: an architecture is a value of this struct, not a file. */
+#ifndef DW_MODEL_DESCRIPTION_H
+#define DW_MODEL_DESCRIPTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tensor/activation.h"
+
+enum { DW_MAX_LAYERS = 512 };
+
+typedef enum dw_rope_kind {
+    DW_ROPE_NONE,
+    DW_ROPE_DEFAULT,
+    DW_ROPE_LINEAR,
+    DW_ROPE_LLAMA3
+} dw_rope_kind;
+typedef enum dw_norm_place { DW_NORM_PRE, DW_NORM_PRE_POST } dw_norm_place;
+
+typedef struct dw_description {
+    char family[32]; /* config.json's model_type: "llama", "qwen2", ... */
+    uint32_t layers, d, heads, kv_heads, head_dim, ffn, vocab, max_positions;
+    /* norms */
+    bool layer_norm;       /* LayerNorm instead of RMSNorm */
+    bool norm_unit_offset; /* weight is 1 + w */
+    dw_norm_place norm_place;
+    double norm_eps;
+    bool qk_norm; /* RMSNorm over each head of q and k, before the rotary */
+    /* projections */
+    bool qkv_bias, o_bias, mlp_bias, head_bias;
+    bool gated; /* gate and up, else one matrix up */
+    dw_act act;
+    bool tied;          /* head = embedding */
+    double embed_scale; /* 1; Gemma: sqrt(d) */
+    /* positions */
+    bool learned_positions; /* GPT-2 */
+    dw_rope_kind rope;
+    double rope_theta;
+    double rope_factor, rope_low, rope_high; /* LINEAR: factor; LLAMA3: all, and rope_original */
+    uint32_t rope_original;
+    double partial_rotary; /* share of head_dim that turns; 1 */
+    /* attention */
+    double attn_scale;                 /* of the scores */
+    double attn_softcap, head_softcap; /* 0: none */
+    uint32_t window[DW_MAX_LAYERS];    /* 0: full */
+    /* ids from config.json, -1 where absent; several ends are allowed */
+    int32_t bos, pad;
+    int32_t eos[16];
+    uint32_t n_eos;
+    char dtype[16]; /* of the source: "float32", "bfloat16", "float16" */
+} dw_description;
+
+#endif

@@ -1,0 +1,48 @@
+/* Forward and backward passes of a model over a forest of segments. One engine per thread of
+ * control; memory grows to the largest batch it has seen. */
+#ifndef DW_MODEL_ENGINE_H
+#define DW_MODEL_ENGINE_H
+
+#include "model/model.h"
+#include "tensor/attention.h"
+#include "tensor/head.h"
+
+typedef struct dw_forest {
+    const int32_t *id; /* [n_row] */
+    size_t n_row;
+    const dw_segment *seg;
+    size_t n_seg;
+} dw_forest;
+
+enum {
+    DW_PASS_SAVE = 1u << 0,       /* keep what backward needs */
+    DW_PASS_NO_ADAPTER = 1u << 1, /* the reference under LoRA */
+};
+
+typedef struct dw_engine dw_engine;
+dw_status dw_engine_create(dw_model *m, dw_engine **out, dw_err *err);
+void dw_engine_destroy(dw_engine *e); /* accepts NULL */
+
+/* Runs the body. The final (normed) hidden rows stay in the engine until the next forward. */
+dw_status dw_engine_forward(dw_engine *e, const dw_forest *f, unsigned flags, dw_err *err);
+const dw_real *dw_engine_hidden(const dw_engine *e); /* [n_row][d] */
+/* The head over (row, target) pairs of the last forward; pairs sorted by row. The mode is chosen
+ * here: FORWARD without DW_PASS_SAVE; JACOBIAN when the head is frozen; KEEP while the logits fit
+ * keep_bytes, else RECOMPUTE. */
+dw_status dw_engine_head(dw_engine *e, const dw_head_pair *pair, size_t n_pair, double temperature,
+                         dw_head_wants wants, dw_head_out *out, dw_err *err);
+/* Gradients of the last forward and head, added to dw_model_trained(m)->g. Arrays as in
+ * dw_head_backward. */
+dw_status dw_engine_backward(dw_engine *e, const double *d_logp, const double *d_entropy,
+                             const double *d_mean_logp, dw_err *err);
+void dw_engine_keep_bytes(dw_engine *e, size_t bytes); /* budget of KEEP, default 512 MiB */
+
+/* Memory in bytes for a batch of such a shape, before it is run; sums what forward, head and
+ * backward will map. */
+typedef struct dw_engine_need {
+    size_t rows, sum_len_sq, head_rows, head_pairs;
+    bool save;
+} dw_engine_need;
+size_t dw_engine_bytes(const dw_model *m, const dw_engine_need *need);
+
+#endif

@@ -1,0 +1,96 @@
+/* A model: description, parameters in one arena, adapter, tokenizer, and the Hugging Face folder it
+ * came from. */
+#ifndef DW_MODEL_MODEL_H
+#define DW_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "model/description.h"
+#include "model/safetensors.h"
+#include "tensor/exec.h"
+#include "tensor/linear.h"
+#include "text/tokenizer.h"
+
+/* One tensor of the engine. Fused matrices (qkv, gate and up) are one parameter here and several
+ * tensors in the file; model/weights maps between the two. */
+typedef struct dw_weight {
+    const char *name;    /* "layers.3.qkv", "embed", "layers.3.lora_a.qkv" */
+    size_t offset;       /* in elements, into the arenas */
+    uint32_t rows, cols; /* cols = 1 for vectors */
+    bool decay;          /* matrices are decayed, norms and biases are not */
+} dw_weight;
+
+/* Flat parameter memory: w, and when trainable g (gradients); same offsets everywhere. */
+typedef struct dw_params {
+    dw_weight *weight;
+    size_t n_weight;
+    size_t n;       /* elements in all */
+    dw_real *w, *g; /* g NULL when frozen */
+} dw_params;
+
+enum { /* targets of an adapter */
+       DW_LORA_Q = 1u << 0,
+       DW_LORA_K = 1u << 1,
+       DW_LORA_V = 1u << 2,
+       DW_LORA_O = 1u << 3,
+       DW_LORA_GATE = 1u << 4,
+       DW_LORA_UP = 1u << 5,
+       DW_LORA_DOWN = 1u << 6,
+       DW_LORA_ALL = 127,
+};
+typedef struct dw_lora_spec {
+    uint32_t rank;
+    double alpha; /* scale = alpha / rank, or alpha / sqrt(rank) with rslora */
+    bool rslora;
+    uint32_t targets;
+} dw_lora_spec;
+
+typedef struct dw_model dw_model;
+
+typedef struct dw_model_options {
+    bool trainable;           /* allocate gradients (of the adapter where there is one) */
+    const dw_lora_spec *lora; /* new adapter on top, or NULL */
+    uint64_t seed;            /* of the adapter's or the random model's weights */
+    bool no_tokenizer;        /* a missing tokenizer.json is not an error */
+} dw_model_options;
+
+/* Opens a Hugging Face folder, or a PEFT adapter folder (adapter_config.json; its base comes from
+ * base_model_name_or_path, relative to the adapter's folder or absolute, else to the working
+ * directory). Pickle checkpoints are named and refused. x must outlive the model. */
+dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
+                        dw_model **out, dw_err *err);
+/* Random weights (normal, std initializer_range) from dir/config.json and a seed. */
+dw_status dw_model_init(const dw_exec *x, const char *dir, const dw_model_options *o,
+                        dw_model **out, dw_err *err);
+void dw_model_free(dw_model *m); /* accepts NULL */
+
+const dw_description *dw_model_description(const dw_model *m);
+const dw_tokenizer *dw_model_tokenizer(const dw_model *m); /* NULL when there is none */
+const dw_exec *dw_model_exec(const dw_model *m);
+const char *dw_model_dir(const dw_model *m); /* the base's folder */
+bool dw_model_has_adapter(const dw_model *m);
+const dw_lora_spec *dw_model_lora(const dw_model *m);
+/* What training moves: the adapter's parameters, or all of them. */
+dw_params *dw_model_trained(dw_model *m);
+/* Base parameters (the same as trained in full training). */
+const dw_params *dw_model_base(const dw_model *m);
+size_t dw_model_n_params(const dw_model *m); /* of the base, as the checkpoint counts them */
+/* Call after the trained parameters changed: repacks panels, drops caches. */
+void dw_model_changed(dw_model *m);
+/* SHA-256 over the weights' content (base and adapter), for caches and manifests. */
+void dw_model_hash(const dw_model *m, char out[65]);
+/* Ids that end a completion: config.json, generation_config.json and the tokenizer's eos. */
+size_t dw_model_stops(const dw_model *m, const int32_t **id);
+
+typedef enum dw_save_dtype { DW_SAVE_SOURCE, DW_SAVE_F32, DW_SAVE_BF16, DW_SAVE_F16 } dw_save_dtype;
+/* Writes a Hugging Face folder into `dir` (which exists, usually inside a stage): weights in one
+ * file or shards, config.json with the dtype changed where needed, and every other file of the
+ * source that is not weights, unchanged. With an adapter: merged. */
+dw_status dw_model_save(const dw_model *m, const char *dir, dw_save_dtype dtype, dw_err *err);
+/* Writes a PEFT adapter folder: adapter_config.json, adapter_model.safetensors, tokenizer files. */
+dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err);
+
+#endif

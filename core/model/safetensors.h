@@ -1,0 +1,74 @@
+/* The safetensors format. Every rule is enforced before a tensor is touched: header length, strict
+ * JSON, names unique, dtypes known, shape products checked, data contiguous without holes or
+ * overlap, end equal to the file's size, __metadata__ string to string. */
+#ifndef DW_MODEL_SAFETENSORS_H
+#define DW_MODEL_SAFETENSORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/file.h"
+#include "tensor/real.h"
+
+typedef enum dw_dtype {
+    DW_DT_F32,
+    DW_DT_F16,
+    DW_DT_BF16,
+    DW_DT_F64,
+    DW_DT_I64,
+    DW_DT_I32,
+    DW_DT_I16,
+    DW_DT_I8,
+    DW_DT_U8,
+    DW_DT_BOOL,
+    DW_DT_OTHER /* known to the format, not to us */
+} dw_dtype;
+size_t dw_dtype_bytes(dw_dtype t);
+const char *dw_dtype_name(dw_dtype t); /* "F32" */
+
+typedef struct dw_tensor_entry {
+    const char *name;
+    dw_dtype dtype;
+    uint32_t n_dim;
+    uint64_t dim[8];
+    uint64_t n;                /* elements */
+    const unsigned char *data; /* little-endian, in the mapping; any alignment */
+    uint64_t bytes;
+    uint32_t shard;
+} dw_tensor_entry;
+
+/* All tensors of a checkpoint: model.safetensors, or the shards that
+ * model.safetensors.index.json lists (opened beneath the folder only; index and shards must agree
+ * exactly). */
+typedef struct dw_checkpoint dw_checkpoint;
+dw_status dw_checkpoint_open(const char *dir, dw_checkpoint **out, dw_err *err);
+dw_status dw_checkpoint_open_file(const char *path, dw_checkpoint **out, dw_err *err);
+void dw_checkpoint_close(dw_checkpoint *c); /* accepts NULL */
+size_t dw_checkpoint_count(const dw_checkpoint *c);
+const dw_tensor_entry *dw_checkpoint_at(const dw_checkpoint *c, size_t i); /* file order */
+const dw_tensor_entry *dw_checkpoint_find(const dw_checkpoint *c, const char *name);
+/* Value of __metadata__[key], or NULL. */
+const char *dw_checkpoint_meta(const dw_checkpoint *c, const char *key);
+
+/* Converts F32, F16, BF16, F64 to dw_real; DW_E_INPUT for others. out [e->n] */
+dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err);
+
+/* Writing: header first, then data in order (upstream's order: by alignment descending, then name).
+ * The caller gives entries with data in dw_real or raw bytes of the target dtype. */
+typedef struct dw_tensor_out {
+    const char *name;
+    dw_dtype dtype; /* to be written */
+    uint32_t n_dim;
+    uint64_t dim[8];
+    const dw_real *values; /* converted with round to nearest even, or NULL: */
+    const void *raw;       /* bytes of dtype already */
+} dw_tensor_out;
+typedef struct dw_meta_pair {
+    const char *key, *value;
+} dw_meta_pair;
+/* Writes to `path` directly (meant for files inside a dw_stage). */
+dw_status dw_safetensors_write(const char *path, const dw_tensor_out *t, size_t n,
+                               const dw_meta_pair *meta, size_t n_meta, dw_err *err);
+
+#endif

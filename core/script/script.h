@@ -1,0 +1,28 @@
+/* Lua recipes: evaluate one to a plan, and keep its callbacks callable. */
+#ifndef DW_SCRIPT_SCRIPT_H
+#define DW_SCRIPT_SCRIPT_H
+
+#include "train/plan.h"
+#include "train/run.h"
+
+typedef struct dw_script dw_script; /* a Lua state in its limited environment */
+
+typedef struct dw_script_options {
+    const char *recipe;     /* path of the recipe */
+    const char *const *set; /* "a.b=v" */
+    size_t n_set;
+    const char *const *plugin_dir; /* absolute */
+    size_t n_plugin_dir;
+} dw_script_options;
+
+/* Evaluates the recipe under limits (memory, instructions, text chunks only, no io/os/debug),
+ * validates it against the vocabulary and the plugins' option tables, and gives a complete plan.
+ * Messages: "FILE:LINE: ..." and exit 3. *script stays alive for callbacks. */
+dw_status dw_script_plan(const dw_script_options *o, dw_registry *reg, dw_script **script,
+                         dw_plan **plan, dw_err *err);
+void dw_script_free(dw_script *s); /* accepts NULL */
+dw_callbacks dw_script_callbacks(dw_script *s);
+/* The recipe and every module it required, for RUN/recipe. */
+size_t dw_script_sources(const dw_script *s, const char *const **path, const char *const **name);
+
+#endif

@@ -1,0 +1,119 @@
+/* The plan: a recipe evaluated to plain data, every default filled in. plan.json is the only thing
+ * the run phase reads; scripts/dowel.lua and core/script write it, dw_plan_parse checks it again.
+ *
+ * plan.json (every key present in what `dowel plan` prints; on reading, a missing key takes its
+ * default; an unknown key is an error):
+ *
+ * { "dowel": 1, "name": "...", "seed": 17,
+ *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
+ *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false,
+ *                                  "targets": ["q","k","v","o","gate","up","down"] } },
+ *   "plugin_dirs": ["/abs"],
+ *   "tasks": { "NAME": {
+ *       "data": DATA, "rows": 16,
+ *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
+ *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
+ *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
+ *                  | { "weight": 1.0, "lua": "FUNCTION" } },
+ *       "estimator": null | { "plugin": "grpo", "options": {...} },
+ *            // null with a rollout: the first objective's plugin, same instance
+ *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
+ *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss",
+ *                        "greater": false, "samples": 1, "at_start": true } } },
+ *   "schedule": [ { "steps": 200, "weights": { "sft": 1.0, "prefs": NUMBER|SCHEDULE } } ],
+ *   "optimizer": { "kind": "adamw", "lr": NUMBER|SCHEDULE, "betas": [0.9, 0.999], "eps": 1e-8,
+ *                  "weight_decay": 0.0, "momentum": 0.0, "clip": 1.0 },
+ *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
+ *   "save_every": 0, "keep": 2, "save_dtype": "source"|"float32"|"bfloat16"|"float16",
+ *   "save_merged": false,
+ *   "functions": { "FUNCTION": "kind" }   // Lua callbacks by name: "reward", "row"
+ * }
+ * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
+ *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
+ *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true }
+ * COLUMN: { "field": "prompt" } | { "format": "{a} {b}" } | { "lua": "FUNCTION" }
+ * Options of plugins are complete; a scheduled one is a SCHEDULE object (train/schedule.h).
+ * The hash of a plan covers everything but paths (files enter by content), threads and kernel. */
+#ifndef DW_TRAIN_PLAN_H
+#define DW_TRAIN_PLAN_H
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "data/dataset.h"
+#include "model/model.h"
+#include "train/schedule.h"
+
+typedef struct dw_plan_data {
+    dw_data_spec spec;
+    bool shuffle;
+} dw_plan_data;
+
+typedef struct dw_plan_rollout {
+    uint32_t samples, max_tokens, top_k;
+    double temperature, top_p, min_p;
+    const char *const *stop;
+    size_t n_stop;
+} dw_plan_rollout;
+
+typedef struct dw_plan_use { /* of a plugin, or of a Lua reward */
+    const char *name;        /* the recipe's */
+    double weight;
+    const char *plugin; /* NULL: lua */
+    const char *lua;
+    const dw_json *options; /* complete */
+} dw_plan_use;
+
+typedef struct dw_plan_eval {
+    dw_plan_data data;
+    uint32_t every, patience, samples;
+    const char *metric; /* without "eval_" and task: "loss", "rewards/accuracies" */
+    bool greater, at_start;
+} dw_plan_eval;
+
+typedef struct dw_plan_task {
+    const char *name;
+    dw_plan_data data;
+    uint32_t rows;
+    const dw_plan_rollout *rollout; /* or NULL */
+    const dw_plan_use *reward, *objective;
+    size_t n_reward, n_objective;
+    const dw_plan_use *estimator; /* or NULL */
+    const dw_plan_eval *eval;     /* or NULL */
+} dw_plan_task;
+
+typedef struct dw_plan_phase {
+    uint64_t steps;
+    dw_schedule *weight; /* [n_task]; 0: the task rests */
+} dw_plan_phase;
+
+typedef struct dw_plan {
+    dw_arena arena;
+    dw_json *root; /* owns the texts below */
+    const char *name;
+    uint64_t seed, steps; /* steps: sum over phases */
+    const char *model_path;
+    bool model_init, has_lora;
+    dw_lora_spec lora;
+    const char *const *plugin_dir;
+    size_t n_plugin_dir;
+    dw_plan_task *task;
+    size_t n_task;
+    dw_plan_phase *phase;
+    size_t n_phase;
+    const char *optimizer; /* "adamw", "sgd" */
+    dw_schedule lr;
+    double beta1, beta2, eps, weight_decay, momentum, clip;
+    uint32_t micro_tokens, save_every, keep;
+    dw_save_dtype save_dtype;
+    bool save_merged;
+    bool has_functions;
+} dw_plan;
+
+/* Takes over `root`. Checks structure, types, ranges and cross references (not plugin options, not
+ * files). Messages start with the dotted path: "tasks.main.rollout.samples: ...". */
+dw_status dw_plan_parse(dw_json *root, dw_plan **out, dw_err *err);
+dw_status dw_plan_read(const char *path, dw_plan **out, dw_err *err);
+void dw_plan_free(dw_plan *p);                     /* accepts NULL */
+void dw_plan_print(const dw_plan *p, dw_buf *out); /* canonical JSON, sorted, for people */
+
+#endif
