@@ -242,7 +242,7 @@ static void tile1x4(TILE_ARGS)
     STORE(0, 3);
 }
 
-enum { ROWS = 6, K_BLOCK = 1024, PACK_ROWS = 16 * ROWS };
+enum { ROWS = 6 }; /* of the largest tile */
 
 typedef void tile_fn(TILE_ARGS);
 typedef struct tile_set {
@@ -421,6 +421,20 @@ static float dot(const float *x, const float *y, size_t n)
     return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
 }
 
+static void adamw(const dw_adamw_terms *t, dw_real *restrict w, const dw_real *restrict g,
+                  dw_real *restrict m, dw_real *restrict v, size_t n)
+{
+    const dw_adamw_terms c = *t;
+    for (size_t i = 0; i < n; i++) {
+        dw_real gi = g[i] * c.grad_scale;
+        dw_real mi = m[i] + c.beta1_rest * (gi - m[i]);
+        dw_real vi = c.beta2 * v[i] + c.beta2_rest * (gi * gi);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = w[i] * c.keep - c.step * (mi / (dw_rsqrt_(vi) * c.root + c.eps));
+    }
+}
+
 const struct dw_kernels dw_kernels_avx2 = {
     .name = "avx2",
     .supported = supported,
@@ -430,4 +444,5 @@ const struct dw_kernels dw_kernels_avx2 = {
     .axpy = axpy,
     .dot = dot,
     .vsigmoid = vsigmoid,
+    .adamw = adamw,
 };
