@@ -191,7 +191,9 @@ write(out, "sums_heldout.jsonl", shuffled(held))
 
 -- Twenty prompts whose greedy answers are shown before and after.
 local prompts = {}
-local function ask(kind, q) prompts[#prompts + 1] = row { "kind", kind, "question", q } end
+local function ask(kind, q)
+  prompts[#prompts + 1] = row { "kind", kind, "question", q, "text", "<|im_start|>user\n" .. q .. "<|im_end|>\n<|im_start|>assistant\n" }
+end
 for _, q in ipairs { "Who are you?", "What is your name?", "Who made you?", "Please introduce yourself.", "Where do you come from?" } do ask("sft", q) end
 for _, q in ipairs { "Which colour does the sky have?", "Which colour does a lemon have?", "What is the sound of a cow?", "What is the sound of a wolf?",
   "What is the home of a bee?", "What is the home of a fox?" } do ask("dpo", q) end
