@@ -94,7 +94,8 @@ static dw_status check_neutral(const dw_json *root, dw_err *err)
     }
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
         const dw_json *v = dw_json_get(root, absent[i].key);
-        if (v && dw_json_kind(v) != DW_JSON_NULL && (dw_json_first(v) || dw_json_kind(v) < DW_JSON_ARRAY))
+        if (v && dw_json_kind(v) != DW_JSON_NULL &&
+            (dw_json_first(v) || dw_json_kind(v) < DW_JSON_ARRAY))
             return refuse(err, &absent[i]);
     }
     return DW_OK;
