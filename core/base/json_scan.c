@@ -1,0 +1,400 @@
+/* Refuses everything cJSON would let through: RFC 8259 to the letter, UTF-8, unique keys, numbers
+ * that fit a double. */
+#include "base/json_scan.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/hash.h"
+
+typedef struct key_seen {
+    uint64_t hash;
+    size_t at;
+} key_seen;
+
+typedef struct scan {
+    const char *text;
+    size_t n, at;
+    int depth, max_depth, first_line;
+    size_t nul_escapes;
+    key_seen *key; /* of all open objects, innermost last */
+    size_t n_key, cap_key;
+    dw_buf word;
+    dw_err *err;
+} scan;
+
+__attribute__((format(printf, 3, 4))) static dw_status bad(scan *s, size_t at, const char *fmt, ...)
+{
+    size_t line = (size_t)s->first_line, start = 0;
+    for (size_t i = 0; i < at && i < s->n; i++)
+        if (s->text[i] == '\n') {
+            line++;
+            start = i + 1;
+        }
+    char what[512];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    return dw_fail(s->err, DW_E_INPUT, "line %zu, column %zu: %s", line, at - start + 1, what);
+}
+
+size_t dw_json_space(const char *p, const char *end)
+{
+    const char *q = p;
+    while (q < end && (*q == ' ' || *q == '\n' || *q == '\t' || *q == '\r'))
+        q++;
+    return (size_t)(q - p);
+}
+
+static void space(scan *s)
+{
+    s->at += dw_json_space(s->text + s->at, s->text + s->n);
+}
+
+static int peek(const scan *s)
+{
+    return s->at < s->n ? (unsigned char)s->text[s->at] : -1;
+}
+
+static const char *shown(int c, char out[8])
+{
+    if (c < 0)
+        return "the end of the text";
+    if (c < 0x20 || c >= 0x7f)
+        snprintf(out, 8, "0x%02x", (unsigned)c);
+    else
+        snprintf(out, 8, "'%c'", c);
+    return out;
+}
+
+static dw_status unexpected(scan *s, const char *wanted)
+{
+    char c[8];
+    return bad(s, s->at, "found %s, wanted %s", shown(peek(s), c), wanted);
+}
+
+static int hex4(const char *p, size_t left)
+{
+    if (left < 4)
+        return -1;
+    int v = 0;
+    for (int i = 0; i < 4; i++) {
+        int c = (unsigned char)p[i];
+        int d = c >= '0' && c <= '9'   ? c - '0'
+                : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                       : -1;
+        if (d < 0)
+            return -1;
+        v = v * 16 + d;
+    }
+    return v;
+}
+
+/* At the backslash; moves past the escape. */
+static dw_status escape(scan *s)
+{
+    const char *p = s->text + s->at;
+    size_t left = s->n - s->at;
+    if (left >= 2 && p[1] && strchr("\"\\/bfnrt", p[1])) {
+        s->at += 2;
+        return DW_OK;
+    }
+    if (left < 2 || p[1] != 'u')
+        return bad(s, s->at, "unknown escape in a string");
+    int u = hex4(p + 2, left - 2);
+    if (u < 0)
+        return bad(s, s->at, "\\u wants four hexadecimal digits");
+    if (u >= 0xdc00 && u <= 0xdfff)
+        return bad(s, s->at, "lone low surrogate in a string");
+    if (u >= 0xd800 && u <= 0xdbff) {
+        int low = left >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, left - 8) : -1;
+        if (low < 0xdc00 || low > 0xdfff)
+            return bad(s, s->at, "lone high surrogate in a string");
+        s->at += 12;
+        return DW_OK;
+    }
+    s->nul_escapes += u == 0;
+    s->at += 6;
+    return DW_OK;
+}
+
+static dw_status string(scan *s)
+{
+    size_t open = s->at++;
+    while (s->at < s->n) {
+        unsigned char c = (unsigned char)s->text[s->at];
+        if (c == '"') {
+            s->at++;
+            return DW_OK;
+        }
+        if (c == '\\') {
+            DW_TRY(escape(s));
+        } else if (c < 0x20) {
+            return bad(s, s->at, "control character 0x%02x in a string must be escaped", c);
+        } else if (c < 0x80) {
+            s->at++;
+        } else {
+            int len = dw_utf8_len(s->text + s->at, s->n - s->at);
+            if (!len)
+                return bad(s, s->at, "byte 0x%02x is not UTF-8", c);
+            s->at += (size_t)len;
+        }
+    }
+    return bad(s, open, "string is never closed");
+}
+
+static size_t digits(scan *s)
+{
+    size_t from = s->at;
+    while (s->at < s->n && s->text[s->at] >= '0' && s->text[s->at] <= '9')
+        s->at++;
+    return s->at - from;
+}
+
+static dw_status number(scan *s)
+{
+    size_t from = s->at;
+    bool exponent = false;
+    if (peek(s) == '-')
+        s->at++;
+    size_t lead = s->at;
+    size_t n = digits(s);
+    if (!n)
+        return unexpected(s, "a digit");
+    if (n > 1 && s->text[lead] == '0')
+        return bad(s, lead, "number with a leading zero");
+    if (peek(s) == '.') {
+        s->at++;
+        if (!digits(s))
+            return unexpected(s, "a digit after the point");
+    }
+    if (peek(s) == 'e' || peek(s) == 'E') {
+        exponent = true;
+        s->at++;
+        if (peek(s) == '+' || peek(s) == '-')
+            s->at++;
+        if (!digits(s))
+            return unexpected(s, "a digit of the exponent");
+    }
+    /* Only an exponent or hundreds of digits can leave the range of a double. */
+    if (exponent || s->at - from > 300) {
+        dw_buf_clear(&s->word);
+        dw_buf_add(&s->word, s->text + from, s->at - from);
+        if (isinf(strtod(s->word.ptr, NULL)))
+            return bad(s, from, "number is too large");
+    }
+    return DW_OK;
+}
+
+static dw_status literal(scan *s, const char *word)
+{
+    size_t n = strlen(word);
+    if (s->n - s->at < n || memcmp(s->text + s->at, word, n) != 0)
+        return unexpected(s, "a value");
+    s->at += n;
+    return DW_OK;
+}
+
+static dw_status value(scan *s);
+
+static int by_hash(const void *a, const void *b)
+{
+    const key_seen *x = a, *y = b;
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static dw_status unique(scan *s, size_t first)
+{
+    key_seen *k = s->key + first;
+    size_t n = s->n_key - first;
+    if (n > 1)
+        qsort(k, n, sizeof *k, by_hash);
+    for (size_t i = 1; i < n; i++)
+        if (k[i].hash == k[i - 1].hash) {
+            size_t at = k[i].at, from = s->at;
+            s->at = at;
+            dw_status st = string(s);
+            size_t len = s->at - at;
+            s->at = from;
+            DW_TRY(st);
+            return bad(s, at, "key %.*s appears twice in one object", (int)(len > 80 ? 80 : len),
+                       s->text + at);
+        }
+    s->n_key = first;
+    return DW_OK;
+}
+
+static dw_status key(scan *s)
+{
+    if (peek(s) != '"')
+        return unexpected(s, "a key in double quotes");
+    size_t from = s->at, nul = s->nul_escapes;
+    DW_TRY(string(s));
+    if (s->nul_escapes != nul)
+        return bad(s, from, "key with U+0000");
+    const char *p = s->text + from + 1;
+    size_t n = s->at - from - 2;
+    if (memchr(p, '\\', n)) {
+        dw_buf_clear(&s->word);
+        dw_json_unescape(p, n, &s->word);
+        p = s->word.ptr;
+        n = s->word.len;
+    }
+    DW_GROW(s->key, s->n_key, s->cap_key);
+    s->key[s->n_key++] = (key_seen){dw_hash64(p, n), from};
+    return DW_OK;
+}
+
+static dw_status container(scan *s, bool object)
+{
+    char close = object ? '}' : ']';
+    size_t first = s->n_key;
+    if (++s->depth > s->max_depth)
+        return bad(s, s->at, "nested deeper than %d levels", s->max_depth);
+    s->at++;
+    space(s);
+    while (peek(s) != close) {
+        if (object) {
+            DW_TRY(key(s));
+            space(s);
+            if (peek(s) != ':')
+                return unexpected(s, "':' after the key");
+            s->at++;
+        }
+        space(s);
+        DW_TRY(value(s));
+        space(s);
+        if (peek(s) == close)
+            break;
+        if (peek(s) != ',')
+            return unexpected(s, object ? "',' or '}' after a value" : "',' or ']' after a value");
+        s->at++;
+        space(s);
+        if (peek(s) == close)
+            return unexpected(s, object ? "a key after ','" : "a value after ','");
+    }
+    s->at++;
+    s->depth--;
+    return object ? unique(s, first) : DW_OK;
+}
+
+static dw_status value(scan *s)
+{
+    switch (peek(s)) {
+    case '{':
+        return container(s, true);
+    case '[':
+        return container(s, false);
+    case '"':
+        return string(s);
+    case 't':
+        return literal(s, "true");
+    case 'f':
+        return literal(s, "false");
+    case 'n':
+        return literal(s, "null");
+    default:
+        if (peek(s) == '-' || (peek(s) >= '0' && peek(s) <= '9'))
+            return number(s);
+        return unexpected(s, "a value");
+    }
+}
+
+dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line,
+                       size_t *nul_escapes, dw_err *err)
+{
+    scan s = {.text = text, .n = n, .max_depth = max_depth, .first_line = first_line, .err = err};
+    dw_status st;
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+        st = bad(&s, 0, "starts with a byte order mark; save it as UTF-8 without one");
+    } else {
+        space(&s);
+        st = value(&s);
+        space(&s);
+        if (!st && s.at < n)
+            st = unexpected(&s, "nothing after the value");
+    }
+    *nul_escapes = s.nul_escapes;
+    dw_free(s.key);
+    dw_buf_finish(&s.word);
+    return st;
+}
+
+size_t dw_json_skip(const char *p, const char *end)
+{
+    const char *q = p;
+    int depth = 0;
+    do {
+        char c = *q++;
+        if (c == '"') {
+            while (*q != '"')
+                q += *q == '\\' ? 2 : 1;
+            q++;
+        } else if (c == '{' || c == '[') {
+            depth++;
+        } else if (c == '}' || c == ']') {
+            depth--;
+        } else if (!depth) {
+            while (q < end && !strchr(" \t\r\n,]}", *q))
+                q++;
+        }
+    } while (depth && q < end);
+    return (size_t)(q - p);
+}
+
+static void put_utf8(dw_buf *out, unsigned u)
+{
+    char b[4];
+    size_t n;
+    if (u < 0x80) {
+        b[0] = (char)u;
+        n = 1;
+    } else if (u < 0x800) {
+        b[0] = (char)(0xc0 | u >> 6);
+        b[1] = (char)(0x80 | (u & 63));
+        n = 2;
+    } else if (u < 0x10000) {
+        b[0] = (char)(0xe0 | u >> 12);
+        b[1] = (char)(0x80 | (u >> 6 & 63));
+        b[2] = (char)(0x80 | (u & 63));
+        n = 3;
+    } else {
+        b[0] = (char)(0xf0 | u >> 18);
+        b[1] = (char)(0x80 | (u >> 12 & 63));
+        b[2] = (char)(0x80 | (u >> 6 & 63));
+        b[3] = (char)(0x80 | (u & 63));
+        n = 4;
+    }
+    dw_buf_add(out, b, n);
+}
+
+void dw_json_unescape(const char *p, size_t n, dw_buf *out)
+{
+    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
+    for (size_t i = 0; i < n;) {
+        if (p[i] != '\\') {
+            dw_buf_addc(out, p[i++]);
+        } else if (p[i + 1] == 'u') {
+            unsigned u = (unsigned)hex4(p + i + 2, n - i - 2);
+            i += 6;
+            if (u >= 0xd800 && u <= 0xdbff) {
+                u = 0x10000 + ((u - 0xd800) << 10) +
+                    ((unsigned)hex4(p + i + 2, n - i - 2) - 0xdc00);
+                i += 6;
+            }
+            put_utf8(out, u);
+        } else {
+            const char *e = strchr(from, p[i + 1]);
+            dw_buf_addc(out, e ? to[e - from] : p[i + 1]);
+            i += 2;
+        }
+    }
+}

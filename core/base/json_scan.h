@@ -1,0 +1,17 @@
+/* The strict pre-scan that runs before cJSON sees a byte. Private to base/. */
+#ifndef DW_BASE_JSON_SCAN_H
+#define DW_BASE_JSON_SCAN_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Checks that text is exactly one JSON value. *nul_escapes counts "\u0000" in string values. */
+dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line,
+                       size_t *nul_escapes, dw_err *err);
+/* Length of the value at p in text that passed the scan, and of white space. */
+size_t dw_json_skip(const char *p, const char *end);
+size_t dw_json_space(const char *p, const char *end);
+/* Appends the bytes that the inside of a string literal stands for. */
+void dw_json_unescape(const char *p, size_t n, dw_buf *out);
+
+#endif
