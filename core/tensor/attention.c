@@ -37,10 +37,10 @@ typedef struct lines {
 
 /* One key block of one kv head in panels. */
 typedef struct key_block {
-    uint32_t n;          /* keys of it that are visible to some line of the tile */
-    uint64_t pos;        /* of its first key */
-    const dw_real *k;    /* [panels][head_dim][16] */
-    const dw_real *v;    /* [panels][v_rows][16] */
+    uint32_t n;       /* keys of it that are visible to some line of the tile */
+    uint64_t pos;     /* of its first key */
+    const dw_real *k; /* [panels][head_dim][16] */
+    const dw_real *v; /* [panels][v_rows][16] */
     size_t v_rows;
 } key_block;
 
@@ -82,8 +82,11 @@ void dw_attention_block_store(const dw_attention *a, dw_real *block, uint32_t fi
 static cut cut_query(const dw_attention *a, const dw_query *q)
 {
     uint32_t group = a->heads / a->kv_heads;
-    cut c = {.chunks = (group + HEADS_PER_TASK - 1) / HEADS_PER_TASK};
-    c.heads = (group + c.chunks - 1) / c.chunks;
+    uint32_t parts = (group + HEADS_PER_TASK - 1) / HEADS_PER_TASK;
+    cut c = {.heads = (group + parts - 1) / parts};
+    c.chunks = (group + c.heads - 1) / c.heads;
+    if (q->rows == 0)
+        return c;
     uint32_t most = c.heads == 1 ? 192 : c.heads <= 3 ? 96 : 48;
     c.tiles = (q->rows + most - 1) / most;
     c.rows = (q->rows + c.tiles - 1) / c.tiles;
@@ -142,51 +145,30 @@ static key_block load_block(const dw_attention *a, const dw_query *q, uint32_t k
     return b;
 }
 
-static inline v4 load4(const dw_real *p)
+/* Not by value: returning a wide vector depends on the instruction set. */
+static inline void load4(v4 *v, const dw_real *p)
 {
-    v4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
-}
-
-static inline v4 max4(v4 a, v4 b)
-{
-    return a > b ? a : b;
-}
-
-static dw_real row_max(const dw_real *s, size_t width)
-{
-    v4 a = load4(s), b = load4(s + 4), c = load4(s + 8), d = load4(s + 12);
-    for (size_t j = DW_PANEL; j < width; j += DW_PANEL) {
-        a = max4(a, load4(s + j));
-        b = max4(b, load4(s + j + 4));
-        c = max4(c, load4(s + j + 8));
-        d = max4(d, load4(s + j + 12));
-    }
-    a = max4(max4(a, b), max4(c, d));
-    dw_real lo = a[0] > a[1] ? a[0] : a[1], hi = a[2] > a[3] ? a[2] : a[3];
-    return lo > hi ? lo : hi;
+    memcpy(v, p, sizeof *v);
 }
 
 /* Sixteen lanes, then a tree: zeros at the end change nothing. */
 static dw_real row_sum(const dw_real *s, size_t width)
 {
-    v4 a = load4(s), b = load4(s + 4), c = load4(s + 8), d = load4(s + 12);
-    for (size_t j = DW_PANEL; j < width; j += DW_PANEL) {
-        a += load4(s + j);
-        b += load4(s + j + 4);
-        c += load4(s + j + 8);
-        d += load4(s + j + 12);
-    }
-    a = (a + b) + (c + d);
-    return (a[0] + a[1]) + (a[2] + a[3]);
+    v4 lane[4] = {0}, x;
+    for (size_t j = 0; j < width; j += DW_PANEL)
+        for (size_t i = 0; i < 4; i++) {
+            load4(&x, s + j + 4 * i);
+            lane[i] += x;
+        }
+    lane[0] = (lane[0] + lane[1]) + (lane[2] + lane[3]);
+    return (lane[0][0] + lane[0][1]) + (lane[0][2] + lane[0][3]);
 }
 
 /* Scores of one line to exponents: scale, cap, mask, raise the running maximum (and rescale what
  * was summed under the old one), subtract it. A line that sees no key of the block gets -inf
  * everywhere and keeps its state, so walking such a block or not makes no difference. */
-static void shift_line(const dw_attention *a, const lines *l, uint32_t i, const key_block *b,
-                       dw_real *s, size_t width)
+static void shift_line(const dw_kernels *kernels, const dw_attention *a, const lines *l, uint32_t i,
+                       const key_block *b, dw_real *s, size_t width)
 {
     uint64_t pos = l->pos + (uint64_t)i * l->step;
     size_t hi = pos - b->pos < b->n ? (size_t)(pos - b->pos + 1) : b->n, lo = 0;
@@ -203,7 +185,7 @@ static void shift_line(const dw_attention *a, const lines *l, uint32_t i, const 
         s[j] = -(dw_real)INFINITY;
     for (size_t j = hi; j < width; j++)
         s[j] = -(dw_real)INFINITY;
-    dw_real max = row_max(s, width), old = l->max[i];
+    dw_real max = kernels->vmax(s, width), old = l->max[i];
     if (max > old) {
         if (old != -(dw_real)INFINITY) {
             dw_real factor = dw_rexp(old - max), *out = l->out + i * l->ld_out;
@@ -227,7 +209,7 @@ static void attend(const dw_kernels *kernels, const dw_attention *a, const lines
     size_t hd = a->head_dim, width = dw_panel_ceil(b->n);
     kernels->product(l->q, l->ld_q, l->n, hd, b->k, b->n, s, DW_KEY_BLOCK, false);
     for (uint32_t i = 0; i < l->n; i++)
-        shift_line(a, l, i, b, s + i * DW_KEY_BLOCK, width);
+        shift_line(kernels, a, l, i, b, s + i * DW_KEY_BLOCK, width);
     if (width == DW_KEY_BLOCK)
         kernels->vexp(s, s, (size_t)l->n * DW_KEY_BLOCK);
     else

@@ -5,18 +5,21 @@
 
 typedef dw_real v4 __attribute__((vector_size(4 * sizeof(dw_real))));
 
-static inline v4 load4(const dw_real *p)
+/* Not by value: returning a wide vector depends on the instruction set. */
+static inline void load4(v4 *v, const dw_real *p)
 {
-    v4 v;
-    memcpy(&v, p, sizeof v);
-    return v;
+    memcpy(v, p, sizeof *v);
 }
 
 /* dst[4][ld] = the transpose of the four rows r0 .. r3. */
 static inline void transpose4(const dw_real *r0, const dw_real *r1, const dw_real *r2,
                               const dw_real *r3, dw_real *dst, size_t ld)
 {
-    v4 a = load4(r0), b = load4(r1), c = load4(r2), d = load4(r3);
+    v4 a, b, c, d;
+    load4(&a, r0);
+    load4(&b, r1);
+    load4(&c, r2);
+    load4(&d, r3);
     v4 ab_lo = __builtin_shufflevector(a, b, 0, 4, 1, 5);
     v4 ab_hi = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     v4 cd_lo = __builtin_shufflevector(c, d, 0, 4, 1, 5);
