@@ -98,6 +98,11 @@ size_t dw_model_n_params(const dw_model *m)
     return count(&m->base);
 }
 
+size_t dw_model_n_adapter_params(const dw_model *m)
+{
+    return count(&m->adapter);
+}
+
 static void hash_params(dw_sha256 *h, const dw_params *p)
 {
     for (size_t i = 0; i < p->n_weight; i++) {
