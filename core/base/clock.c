@@ -3,6 +3,8 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
@@ -49,8 +51,8 @@ long dw_mem_available_kib(void)
     char line[128];
     long kib = -1;
     while (kib < 0 && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %ld", &kib) != 1)
-            kib = -1;
+        if (!strncmp(line, "MemAvailable:", 13))
+            kib = strtol(line + 13, NULL, 10);
     fclose(f);
     return kib;
 }

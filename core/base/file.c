@@ -157,6 +157,8 @@ dw_status dw_writer_flush(dw_writer *w, dw_err *err)
 
 dw_status dw_writer_put(dw_writer *w, const void *bytes, size_t n, dw_err *err)
 {
+    if (!n)
+        return DW_OK;
     if (w->n + n > WRITER_BYTES)
         DW_TRY(dw_writer_flush(w, err));
     if (n > WRITER_BYTES)
@@ -200,25 +202,30 @@ dw_status dw_fsync_path(const char *path, dw_err *err)
     return st;
 }
 
+/* Creates or truncates path, writes, fsyncs. */
+static dw_status write_whole(const char *path, const void *bytes, size_t n, dw_err *err)
+{
+    dw_writer *w = NULL;
+    DW_TRY(dw_writer_open(path, &w, err));
+    dw_assert(w);
+    dw_status st = dw_writer_put(w, bytes, n, err);
+    if (!st)
+        return dw_writer_close(w, err);
+    dw_writer_abandon(w);
+    return st;
+}
+
 dw_status dw_file_write(const char *path, const void *bytes, size_t n, dw_err *err)
 {
     dw_arena a = {0};
     char *tmp = dw_arena_printf(&a, "%s.tmp.%ld", path, (long)getpid());
-    dw_writer *w;
-    dw_status st = dw_writer_open(tmp, &w, err);
-    if (!st) {
-        st = dw_writer_put(w, bytes, n, err);
-        if (st)
-            dw_writer_abandon(w);
-        else
-            st = dw_writer_close(w, err);
-        if (!st && vfs->rename(tmp, path))
-            st = dw_fail(err, DW_E_IO, "%s: cannot rename into place: %s", path, strerror(errno));
-        if (st)
-            vfs->unlink(tmp);
-        else
-            st = dw_fsync_path(dw_path_dir(&a, path), err);
-    }
+    dw_status st = write_whole(tmp, bytes, n, err);
+    if (!st && vfs->rename(tmp, path))
+        st = dw_fail(err, DW_E_IO, "%s: cannot rename into place: %s", path, strerror(errno));
+    if (st)
+        vfs->unlink(tmp);
+    else
+        st = dw_fsync_path(dw_path_dir(&a, path), err);
     dw_arena_finish(&a);
     return st;
 }
@@ -227,15 +234,7 @@ dw_status dw_copy_file(const char *from, const char *to, dw_err *err)
 {
     dw_mapping m;
     DW_TRY(dw_map_open(from, &m, err));
-    dw_writer *w;
-    dw_status st = dw_writer_open(to, &w, err);
-    if (!st) {
-        st = dw_writer_put(w, m.ptr, m.len, err);
-        if (st)
-            dw_writer_abandon(w);
-        else
-            st = dw_writer_close(w, err);
-    }
+    dw_status st = write_whole(to, m.ptr, m.len, err);
     dw_map_close(&m);
     return st;
 }

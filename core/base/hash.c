@@ -31,7 +31,7 @@ void dw_sha256_add(dw_sha256 *h, const void *bytes, size_t n)
 void dw_sha256_hex(dw_sha256 *h, char out[65])
 {
     const unsigned char *d = gcry_md_read(h->md, GCRY_MD_SHA256);
-    for (int i = 0; i < 32; i++) {
+    for (size_t i = 0; i < 32; i++) {
         out[2 * i] = "0123456789abcdef"[d[i] >> 4];
         out[2 * i + 1] = "0123456789abcdef"[d[i] & 15];
     }

@@ -117,8 +117,8 @@ static dw_status remove_entry(const char *path, dw_err *err);
 static dw_status remove_children(const char *path, dw_err *err)
 {
     dw_arena a = {0};
-    char **names;
-    size_t n;
+    char **names = NULL;
+    size_t n = 0;
     dw_status st = dw_dir_list(&a, path, &names, &n, err);
     for (size_t i = 0; !st && i < n; i++)
         st = remove_entry(dw_path_join(&a, path, names[i]), err);

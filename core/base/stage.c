@@ -36,8 +36,8 @@ static dw_status sync_tree(const char *path, dw_err *err)
 {
     if (dw_dir_exists(path)) {
         dw_arena a = {0};
-        char **names;
-        size_t n;
+        char **names = NULL;
+        size_t n = 0;
         dw_status st = dw_dir_list(&a, path, &names, &n, err);
         for (size_t i = 0; !st && i < n; i++)
             st = sync_tree(dw_path_join(&a, path, names[i]), err);

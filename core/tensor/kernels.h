@@ -7,9 +7,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "tensor/real.h"
+#include "tensor/exec.h"
 
 enum { DW_PANEL = 16 }; /* outputs per packed panel */
+
+/* One AdamW step: g' = grad_scale g; w *= keep; m += beta1_rest (g' - m);
+ * v = beta2 v + beta2_rest g'^2; w -= step m / (sqrt(v) root + eps). */
+typedef struct dw_adamw_terms {
+    dw_real keep, beta1_rest, beta2, beta2_rest, step, root, eps, grad_scale;
+} dw_adamw_terms;
 
 struct dw_kernels {
     const char *name;
@@ -25,13 +31,15 @@ struct dw_kernels {
     /* out[i] = exp(in[i]); in may be -inf (gives 0); in == out allowed; element results do not
      * depend on the position in the array. */
     void (*vexp)(const dw_real *in, dw_real *out, size_t n);
-    /* Row maximum, and sum of exp(in - max) in a fixed order that depends on n alone. */
+    /* Maximum; -inf when n is 0. */
     dw_real (*vmax)(const dw_real *in, size_t n);
     /* y[i] += a * x[i] ; sum of x*y in a fixed order */
     void (*axpy)(dw_real a, const dw_real *x, dw_real *y, size_t n);
     dw_real (*dot)(const dw_real *x, const dw_real *y, size_t n);
-    /* silu and its derivative need exp of many elements: out = x * sigmoid(x), and sig = sigmoid */
+    /* out[i] = 1 / (1 + exp(-in[i])), under the terms of vexp. */
     void (*vsigmoid)(const dw_real *in, dw_real *out, size_t n);
+    void (*adamw)(const dw_adamw_terms *t, dw_real *w, const dw_real *g, dw_real *m, dw_real *v,
+                  size_t n);
 };
 
 extern const struct dw_kernels dw_kernels_plain;

@@ -1,0 +1,9 @@
+#!/bin/sh
+# clang-tidy over the core and the plugins, with the checks of .clang-tidy as errors.
+# usage: tidy.sh ROOT BUILD [FILE...]
+root=$1 build=$2
+shift 2
+command -v clang-tidy >/dev/null 2>&1 || exit 77
+cd "$root" || exit 1
+[ $# -gt 0 ] || set -- $(find core plugins -name '*.c' -type f | LC_ALL=C sort)
+printf '%s\n' "$@" | xargs -P 2 -n 6 clang-tidy --quiet -p "$build" 2>/dev/null
