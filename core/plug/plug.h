@@ -10,9 +10,9 @@
 
 /* ---- registry: where plugins come from ---- */
 typedef struct dw_registry dw_registry;
-/* dirs: --plugin-dir options and the recipe's list, absolute. After them come DOWEL_PLUGIN_PATH
- * (absolute entries only), the user's data folder, and the installation (or, uninstalled, the build
- * tree named by DOWEL_PLUGIN_PATH). */
+/* dirs: --plugin-dir options and the recipe's list, absolute, each an existing folder. After them
+ * come DOWEL_PLUGIN_PATH (absolute entries only), the user's data folder, and the installation: the
+ * compiled-in folder, or, for a program that still lies in its build tree, that tree's plugins/. */
 dw_status dw_registry_create(const char *const *dirs, size_t n_dirs, dw_registry **out,
                              dw_err *err);
 void dw_registry_destroy(dw_registry *r); /* never dlcloses; accepts NULL */
@@ -28,8 +28,9 @@ typedef struct dw_plugin_info {
     dowel_judge judge;
 } dw_plugin_info;
 
-/* name: an id ("dpo", "org.example.brevity") or a path with a slash (relative to base_dir). An
- * unknown id lists the nearest. Loads the file on first use. */
+/* name: an id ("dpo", "org.example.brevity") or a path with a slash (relative to base_dir; NULL:
+ * the working directory). An unknown id gives the nearest one. Loads the file on first use. Two
+ * files that offer one id are an error that names both, unless they are copies of each other. */
 dw_status dw_registry_find(dw_registry *r, const char *name, const char *base_dir,
                            const dw_plugin_info **out, dw_err *err);
 /* Loads every file of every directory; a file that is refused is logged as a warning. */
@@ -59,8 +60,8 @@ typedef void (*dw_metric_fn)(void *ctx, const char *instance, const char *name, 
 typedef struct dw_instance_spec {
     const dw_plugin_info *info;
     const char *name;       /* the recipe's name for it, for messages, metrics, random() */
-    const dw_json *options; /* complete, as written by dw_options_check; schedules resolved at
-                               step 0 by the caller through dw_instance_set */
+    const dw_json *options; /* complete, as written by dw_options_check; NULL: all defaults.
+                               Scheduled ones start at their first value, then dw_instance_set */
     uint64_t seed;
     dw_metric_fn metric;
     void *metric_ctx;
@@ -71,16 +72,26 @@ const dw_plugin_info *dw_instance_info(const dw_instance *i);
 const char *dw_instance_name(const dw_instance *i);
 /* Writes a tunable option between calls. */
 dw_status dw_instance_set(dw_instance *i, const char *option, double value, dw_err *err);
+/* From now on dowel_host.cancelled() turns true `seconds` after a call began; 0: never. */
+void dw_instance_limit(dw_instance *i, double seconds);
+/* What dowel_host.cancelled() answers everywhere: set by a signal handler (async-signal-safe). */
+void dw_plug_cancel(bool stop);
+bool dw_plug_cancelled(void);
 const dowel_host *dw_instance_host(dw_instance *i); /* goes into dowel_batch.host */
 
 /* Every call of a plugin goes through these: breadcrumb, status to exit code, message prefixed with
  * the instance's name, floating-point mode and locale compared and restored, canaries behind output
  * arrays, NaN and infinity in outputs refused where they may not be, scratch memory released. */
+/* Fills in *ask. Where options are scheduled it asks at both ends of each as well and gives the
+ * union. An estimator without observe() asks for nothing. */
 dw_status dw_call_observe(dw_instance *i, bool estimator, dowel_request *ask, dw_err *err);
+/* Adds to sum [n_total]; does nothing for objectives without survey(). */
 dw_status dw_call_survey(dw_instance *i, const dowel_batch *in, double *sum, dw_err *err);
-/* loss is added to; gradients are read from the columns afterwards and must be finite. */
+/* Adds to *loss, to the columns' grad and to in->tally, all or (on error) none: a loss or
+ * derivative that is not finite, or a derivative at a token that does not count, is an error. */
 dw_status dw_call_loss(dw_instance *i, const dowel_batch *in, double *loss, dw_err *err);
 dw_status dw_call_step_end(dw_instance *i, uint64_t step, const double *tally, dw_err *err);
+/* out's arrays hold the values "before" (plugin.h); on error they still do. */
 dw_status dw_call_estimate(dw_instance *i, const dowel_batch *rollout, dowel_credit *out,
                            dw_err *err);
 
