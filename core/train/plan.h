@@ -8,7 +8,7 @@
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
  *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false,
  *                                  "targets": ["q","k","v","o","gate","up","down"] } },
- *   "plugin_dirs": ["/abs"],
+ *   "plugin_dirs": ["/abs"], "threads": 0,            // 0: all; --threads wins
  *   "tasks": { "NAME": {
  *       "data": DATA, "rows": 16,
  *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
@@ -96,6 +96,7 @@ typedef struct dw_plan {
     dw_lora_spec lora;
     const char *const *plugin_dir;
     size_t n_plugin_dir;
+    int threads;
     dw_plan_task *task;
     size_t n_task;
     dw_plan_phase *phase;

@@ -1,0 +1,303 @@
+/* Reads and checks one task of a plan: its data, rollout, rewards, objectives and evaluation. */
+#include "train/plan_task.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const dw_plan_types[] = {"texts", "completions", "pairs", "prompts", NULL};
+const char *const dw_plan_on_bad[] = {"error", "skip", NULL};
+const char *const dw_plan_on_long[] = {"drop", "cut_prompt", "error", NULL};
+
+enum { MAX_TOKENS = 1 << 22 };
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(dw_json_key(*(const dw_json *const *)a), dw_json_key(*(const dw_json *const *)b));
+}
+
+const dw_json **dw_plan_sorted(const dw_fields *f, const dw_json *obj, size_t *n)
+{
+    size_t len = dw_json_len(obj);
+    const dw_json **list = dw_arena_alloc(f->arena, (len + 1) * sizeof *list);
+    *n = 0;
+    for (const dw_json *m = dw_json_first(obj); m; m = dw_json_next(m))
+        list[(*n)++] = m;
+    qsort(list, *n, sizeof *list, by_key);
+    return list;
+}
+
+static dw_status check_function(const dw_fields *f, const char *key, const dw_json *functions,
+                                const char *name, const char *kind)
+{
+    const dw_json *v = functions ? dw_json_get(functions, name) : NULL;
+    if (!v)
+        return dw_fields_fail(f, key, "no function '%s' in 'functions'", name);
+    if (dw_json_kind(v) != DW_JSON_STRING || !dw_text_is(dw_json_str(v), kind))
+        return dw_fields_fail(f, key, "function '%s' is not of the kind '%s'", name, kind);
+    return DW_OK;
+}
+
+/* "{a} {{b}}": every brace is doubled or part of a field's name. */
+static dw_status check_format(const dw_fields *f, const char *format)
+{
+    bool any = false;
+    for (const char *p = format; *p; p++) {
+        if ((*p == '{' || *p == '}') && p[1] == *p) {
+            p++;
+        } else if (*p == '}') {
+            return dw_fields_fail(f, NULL, "format '%s' has a '}' without '{' (write }} for one)",
+                                  format);
+        } else if (*p == '{') {
+            size_t n = strcspn(p + 1, "{}");
+            if (!n || p[1 + n] != '}')
+                return dw_fields_fail(f, NULL, "format '%s' has a '{' %s (write {{ for one)",
+                                      format, n ? "without '}'" : "without a field's name");
+            p += 1 + n;
+            any = true;
+        }
+    }
+    return any ? DW_OK
+               : dw_fields_fail(f, NULL, "format '%s' names no field of the row, as {name} does",
+                                format);
+}
+
+static dw_status parse_column(const dw_fields *columns, const char *key, const dw_json *functions,
+                              dw_column *out)
+{
+    static const char *const keys[] = {"field", "format", "lua", NULL};
+    const dw_json *v = dw_fields_get(columns, key);
+    if (!v)
+        return DW_OK;
+    dw_fields f;
+    DW_TRY(dw_fields_open(columns, v, dw_fields_path(columns, key), keys, &f));
+    if (dw_json_len(v) != 1)
+        return dw_fields_fail(&f, NULL, "expected one of 'field', 'format', 'lua'");
+    if (dw_json_get(v, "field"))
+        return dw_fields_str(&f, "field", NULL, &out->field);
+    if (dw_json_get(v, "format")) {
+        DW_TRY(dw_fields_str(&f, "format", NULL, &out->format));
+        return check_format(&f, out->format);
+    }
+    DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
+    return check_function(&f, NULL, functions, out->lua, "row");
+}
+
+static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
+{
+    static const char *const texts[] = {"text", NULL};
+    static const char *const completions[] = {"prompt", "completion", NULL};
+    static const char *const pairs[] = {"prompt", "chosen", "rejected", NULL};
+    static const char *const prompts[] = {"prompt", NULL};
+    static const char *const *const of[] = {texts, completions, pairs, prompts};
+    const dw_json *v = dw_fields_get(data, "columns");
+    if (!v)
+        return DW_OK;
+    dw_fields f;
+    DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), of[s->type], &f));
+    DW_TRY(parse_column(&f, "text", functions, &s->text));
+    DW_TRY(parse_column(&f, "prompt", functions, &s->prompt));
+    DW_TRY(parse_column(&f, "completion", functions, &s->completion));
+    DW_TRY(parse_column(&f, "chosen", functions, &s->chosen));
+    return parse_column(&f, "rejected", functions, &s->rejected);
+}
+
+static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw_plan_data *out)
+{
+    static const char *const keys[] = {"type",     "files",      "columns", "split_marker",
+                                       "add_eos",  "add_bos",    "shuffle", "max_tokens",
+                                       "max_rows", "on_bad_row", "on_long", NULL};
+    dw_data_spec *s = &out->spec;
+    dw_fields f;
+    int type, bad, too_long;
+    int64_t n;
+    DW_TRY(dw_fields_open(owner, dw_fields_get(owner, "data"), dw_fields_path(owner, "data"), keys,
+                          &f));
+    if (!dw_fields_get(&f, "type"))
+        return dw_fields_fail(&f, "type", "missing (texts, completions, pairs or prompts)");
+    DW_TRY(dw_fields_choice(&f, "type", dw_plan_types, 0, &type));
+    s->type = (dw_data_type)type;
+    DW_TRY(dw_fields_list(&f, "files", &s->file, &s->n_file));
+    if (!s->n_file)
+        return dw_fields_fail(&f, "files", "expected at least one file");
+    for (size_t i = 0; i < s->n_file; i++)
+        if (s->file[i][0] != '/')
+            return dw_fields_fail(&f, "files", "'%s' is not an absolute path", s->file[i]);
+    DW_TRY(parse_columns(&f, functions, s));
+    if (dw_fields_get(&f, "split_marker"))
+        DW_TRY(dw_fields_str(&f, "split_marker", NULL, &s->split_marker));
+    if (s->split_marker && s->type != DW_PAIRS)
+        return dw_fields_fail(&f, "split_marker", "only pairs are split, this data is %s",
+                              dw_plan_types[s->type]);
+    if (s->split_marker && (s->prompt.field || s->prompt.format || s->prompt.lua))
+        return dw_fields_fail(&f, "split_marker", "pairs with a prompt column are not split");
+    DW_TRY(dw_fields_bool(&f, "add_eos", true, &s->add_eos));
+    DW_TRY(dw_fields_bool(&f, "add_bos", true, &s->add_bos));
+    DW_TRY(dw_fields_bool(&f, "shuffle", true, &out->shuffle));
+    DW_TRY(dw_fields_int(&f, "max_tokens", 0, 0, MAX_TOKENS, &n));
+    s->max_tokens = (uint32_t)n;
+    DW_TRY(dw_fields_int(&f, "max_rows", 0, 0, INT32_MAX, &n));
+    s->max_rows = (uint32_t)n;
+    DW_TRY(dw_fields_choice(&f, "on_bad_row", dw_plan_on_bad, 0, &bad));
+    DW_TRY(dw_fields_choice(&f, "on_long", dw_plan_on_long, 0, &too_long));
+    s->on_bad = (dw_on_bad)bad;
+    s->on_long = (dw_on_long)too_long;
+    return DW_OK;
+}
+
+static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
+{
+    static const char *const keys[] = {"samples", "temperature", "max_tokens", "top_k",
+                                       "top_p",   "min_p",       "stop",       NULL};
+    const dw_json *v = dw_fields_get(task, "rollout");
+    if (!v)
+        return DW_OK;
+    dw_plan_rollout *r = dw_arena_alloc(task->arena, sizeof *r);
+    dw_fields f;
+    int64_t n;
+    DW_TRY(dw_fields_open(task, v, dw_fields_path(task, "rollout"), keys, &f));
+    DW_TRY(dw_fields_int(&f, "samples", 8, 1, 4096, &n));
+    r->samples = (uint32_t)n;
+    DW_TRY(dw_fields_int(&f, "max_tokens", 256, 1, MAX_TOKENS, &n));
+    r->max_tokens = (uint32_t)n;
+    DW_TRY(dw_fields_int(&f, "top_k", 0, 0, INT32_MAX, &n));
+    r->top_k = (uint32_t)n;
+    DW_TRY(dw_fields_num(&f, "temperature", 1.0, 0.01, 100.0, &r->temperature));
+    DW_TRY(dw_fields_num(&f, "top_p", 1.0, 1e-6, 1.0, &r->top_p));
+    DW_TRY(dw_fields_num(&f, "min_p", 0.0, 0.0, 1.0, &r->min_p));
+    DW_TRY(dw_fields_list(&f, "stop", &r->stop, &r->n_stop));
+    out->rollout = r;
+    return DW_OK;
+}
+
+static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", NULL};
+static const char *const objective_keys[] = {"weight", "plugin", "options", NULL};
+static const char *const estimator_keys[] = {"plugin", "options", NULL};
+
+static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char *path,
+                           const char *const *keys, const dw_json *functions, dw_plan_use *out)
+{
+    dw_fields f;
+    DW_TRY(dw_fields_open(owner, v, path, keys, &f));
+    /* A reward may be a penalty; a loss is only ever made smaller. */
+    double lowest = keys == reward_keys ? -INFINITY : 0.0;
+    DW_TRY(dw_fields_num(&f, "weight", 1.0, lowest, INFINITY, &out->weight));
+    if (dw_fields_get(&f, "lua")) {
+        DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
+        if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
+            return dw_fields_fail(&f, NULL, "a Lua reward has neither 'plugin' nor 'options'");
+        return check_function(&f, "lua", functions, out->lua, "reward");
+    }
+    DW_TRY(dw_fields_str(&f, "plugin", NULL, &out->plugin));
+    out->options = dw_fields_get(&f, "options");
+    if (out->options && dw_json_kind(out->options) != DW_JSON_OBJECT)
+        return dw_fields_fail(&f, "options", "expected a table, got %s",
+                              dw_json_kind_name(out->options));
+    return DW_OK;
+}
+
+static dw_status parse_uses(const dw_fields *task, const char *key, const char *const *keys,
+                            const dw_json *functions, const dw_plan_use **out, size_t *n)
+{
+    const dw_json *v = dw_fields_get(task, key);
+    *n = 0;
+    if (!v)
+        return DW_OK;
+    if (dw_json_kind(v) != DW_JSON_OBJECT)
+        return dw_fields_fail(task, key, "expected a table, got %s", dw_json_kind_name(v));
+    dw_fields group = {v, dw_fields_path(task, key), task->arena, task->err};
+    const dw_json **member = dw_plan_sorted(task, v, n);
+    dw_plan_use *use = dw_arena_alloc(task->arena, (*n + 1) * sizeof *use);
+    for (size_t i = 0; i < *n; i++) {
+        use[i].name = dw_json_key(member[i]);
+        if (!dw_fields_is_name(use[i].name))
+            return dw_fields_fail(&group, NULL,
+                                  "'%s' is not a name (a letter, then letters, digits, _ and -)",
+                                  use[i].name);
+        DW_TRY(parse_use(&group, member[i], dw_fields_path(&group, use[i].name), keys, functions,
+                         &use[i]));
+    }
+    *out = use;
+    return DW_OK;
+}
+
+static dw_status parse_eval(const dw_fields *task, const dw_json *functions, dw_plan_task *out)
+{
+    static const char *const keys[] = {"data",    "every",   "patience", "metric",
+                                       "greater", "samples", "at_start", NULL};
+    const dw_json *v = dw_fields_get(task, "eval");
+    if (!v)
+        return DW_OK;
+    dw_plan_eval *e = dw_arena_alloc(task->arena, sizeof *e);
+    dw_fields f;
+    int64_t n;
+    DW_TRY(dw_fields_open(task, v, dw_fields_path(task, "eval"), keys, &f));
+    DW_TRY(parse_data(&f, functions, &e->data));
+    if (e->data.spec.type != out->data.spec.type)
+        return dw_fields_fail(&f, "data", "expected %s as in the task's own data, got %s",
+                              dw_plan_types[out->data.spec.type], dw_plan_types[e->data.spec.type]);
+    DW_TRY(dw_fields_int(&f, "every", 50, 1, INT32_MAX, &n));
+    e->every = (uint32_t)n;
+    DW_TRY(dw_fields_int(&f, "patience", 0, 0, INT32_MAX, &n));
+    e->patience = (uint32_t)n;
+    DW_TRY(dw_fields_int(&f, "samples", 1, 1, 4096, &n));
+    e->samples = (uint32_t)n;
+    DW_TRY(dw_fields_str(&f, "metric", out->rollout ? "reward" : "loss", &e->metric));
+    size_t len = strlen(e->metric);
+    bool loss = len >= 4 && !strcmp(e->metric + len - 4, "loss");
+    DW_TRY(dw_fields_bool(&f, "greater", !loss, &e->greater));
+    DW_TRY(dw_fields_bool(&f, "at_start", true, &e->at_start));
+    out->eval = e;
+    return DW_OK;
+}
+
+static dw_status check_task(const dw_fields *f, const dw_plan_task *t)
+{
+    bool prompts = t->data.spec.type == DW_PROMPTS;
+    if (!t->n_objective)
+        return dw_fields_fail(f, "objectives", "expected at least one objective");
+    if (prompts && !t->rollout)
+        return dw_fields_fail(f, "rollout", "missing: prompts have no answers, so they need one");
+    if (t->rollout && !prompts)
+        return dw_fields_fail(f, "rollout", "a rollout starts from prompts, but the data is %s",
+                              dw_plan_types[t->data.spec.type]);
+    if (t->rollout && !t->n_reward)
+        return dw_fields_fail(f, "rewards", "a rollout needs at least one reward");
+    if (!t->rollout && t->n_reward)
+        return dw_fields_fail(f, "rewards", "rewards score a rollout, and this task has none");
+    if (!t->rollout && t->estimator)
+        return dw_fields_fail(f, "estimator", "an estimator needs a rollout, this task has none");
+    return DW_OK;
+}
+
+dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_json *functions,
+                             dw_plan_task *out)
+{
+    static const char *const keys[] = {"data",      "rows",       "rollout", "rewards",
+                                       "estimator", "objectives", "eval",    NULL};
+    dw_fields f;
+    int64_t n;
+    out->name = dw_json_key(v);
+    if (!dw_fields_is_name(out->name) || !strcmp(out->name, "steps") ||
+        !strcmp(out->name, "epochs"))
+        return dw_fields_fail(tasks, NULL,
+                              "'%s' cannot name a task (a letter, then letters, digits, _ and -; "
+                              "not 'steps' or 'epochs')",
+                              out->name);
+    DW_TRY(dw_fields_open(tasks, v, dw_fields_path(tasks, out->name), keys, &f));
+    DW_TRY(parse_data(&f, functions, &out->data));
+    DW_TRY(dw_fields_int(&f, "rows", 8, 1, 65536, &n));
+    out->rows = (uint32_t)n;
+    DW_TRY(parse_rollout(&f, out));
+    DW_TRY(parse_uses(&f, "rewards", reward_keys, functions, &out->reward, &out->n_reward));
+    const dw_json *e = dw_fields_get(&f, "estimator");
+    if (e) {
+        dw_plan_use *use = dw_arena_alloc(f.arena, sizeof *use);
+        DW_TRY(parse_use(&f, e, dw_fields_path(&f, "estimator"), estimator_keys, NULL, use));
+        use->name = "estimator";
+        out->estimator = use;
+    }
+    DW_TRY(parse_uses(&f, "objectives", objective_keys, NULL, &out->objective, &out->n_objective));
+    DW_TRY(parse_eval(&f, functions, out));
+    return check_task(&f, out);
+}

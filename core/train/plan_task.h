@@ -1,0 +1,16 @@
+/* Reading one task of a plan; used by plan.c alone. */
+#ifndef DW_TRAIN_PLAN_TASK_H
+#define DW_TRAIN_PLAN_TASK_H
+
+#include "train/fields.h"
+#include "train/plan.h"
+
+extern const char *const dw_plan_on_bad[], *const dw_plan_on_long[], *const dw_plan_types[];
+
+/* `functions`: the plan's object of that name (may be NULL); every Lua name must be in it. */
+dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_json *functions,
+                             dw_plan_task *out);
+/* Members of an object, sorted by key; in the arena. */
+const dw_json **dw_plan_sorted(const dw_fields *f, const dw_json *obj, size_t *n);
+
+#endif
