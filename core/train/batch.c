@@ -37,9 +37,12 @@ static void put_model(dw_batch *out, dw_arena *a, const dw_observed *seen, const
     const struct {
         int column;
         const double *x;
-    } all[] = {{DOWEL_LOGP, o->logp},           {DOWEL_ENTROPY, o->entropy},
-               {DOWEL_MEAN_LOGP, o->mean_logp}, {DOWEL_TOP1, o->top1},
-               {DOWEL_COLLISION, o->collision}, {DOWEL_TOP_PROB, o->top_prob},
+    } all[] = {{DOWEL_LOGP, o->logp},
+               {DOWEL_ENTROPY, o->entropy},
+               {DOWEL_MEAN_LOGP, o->mean_logp},
+               {DOWEL_TOP1, o->top1},
+               {DOWEL_COLLISION, o->collision},
+               {DOWEL_TOP_PROB, o->top_prob},
                {DOWEL_MEAN_LOGIT, o->mean_logit}};
     const double *blank = seen ? NULL : nans(a, n);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -72,7 +75,7 @@ static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, cons
 
 static void put_sequences(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
 {
-    const dw_task *t = s->task;
+    const dw_live_task *t = s->task;
     double *weight = dw_arena_alloc(a, (n + 1) * sizeof *weight);
     double *label = dw_arena_alloc(a, (n + 1) * sizeof *label);
     bool rewarded = n > 0 && s->seq[first].reward;

@@ -51,7 +51,7 @@ static dw_status apply(dw_set *s, const dowel_credit *c, dw_err *err)
 
 dw_status dw_credit_assign(dw_set *s, dw_err *err)
 {
-    dw_task *t = s->task;
+    dw_live_task *t = s->task;
     size_t n = s->n_seq;
     s->advantage = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
     if (t->estimator.inst) {

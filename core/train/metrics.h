@@ -35,7 +35,7 @@ typedef struct dw_metrics {
 } dw_metrics;
 
 void dw_metrics_add(dw_metrics *m, const char *name, uint32_t fold, double value, double weight);
-void dw_metrics_set(dw_metrics *m, const char *name, double value); /* a plain value */
+void dw_metrics_set(dw_metrics *m, const char *name, double value);      /* a plain value */
 const dw_metric *dw_metrics_find(const dw_metrics *m, const char *name); /* or NULL */
 double dw_metric_value(const dw_metric *m);                              /* NaN when empty */
 /* Half width of the normal 95 % interval of a weighted mean over its parts; NaN below two parts. */

@@ -11,7 +11,7 @@
 
 typedef struct dw_progress {
     bool tty, quiet, drawn;
-    uint64_t first, step, steps; /* first: of this process */
+    uint64_t first, step, steps;              /* first: of this process */
     double begun, last_draw, last_line, rate; /* rate: seconds per step, smoothed */
     uint64_t tokens;                          /* of this process */
     int last_tenth;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/observe.h"
 #include "train/progress.h"
 
 enum { KEY_BYTES = 24 };
@@ -98,9 +99,8 @@ static dw_status open_frozen(dw_reference *r, dw_err *err)
         return DW_OK;
     const dw_plan *p = r->job->plan;
     dw_model_options o = {.trainable = false, .seed = p->seed, .no_tokenizer = true};
-    dw_status st = p->model_init
-                       ? dw_model_init(r->job->x, p->model_path, &o, &r->frozen, err)
-                       : dw_model_open(r->job->x, p->model_path, &o, &r->frozen, err);
+    dw_status st = p->model_init ? dw_model_init(r->job->x, p->model_path, &o, &r->frozen, err)
+                                 : dw_model_open(r->job->x, p->model_path, &o, &r->frozen, err);
     if (st >= 0)
         st = dw_engine_create(r->frozen, &r->frozen_engine, err);
     if (st < 0)
@@ -208,7 +208,7 @@ static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
 {
     enum { CHUNK = 64 };
     dw_job *job = r->job;
-    dw_task *t = &job->task[i];
+    dw_live_task *t = &job->task[i];
     uint64_t n = rows_needed(job, i);
     dw_arena a = {0};
     dw_status st = DW_OK;
@@ -235,7 +235,7 @@ static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
 dw_status dw_reference_prepare(dw_reference *r, dw_err *err)
 {
     for (size_t i = 0; i < r->job->n_task; i++) {
-        const dw_task *t = &r->job->task[i];
+        const dw_live_task *t = &r->job->task[i];
         if (t->plan->rollout || !(t->columns & DOWEL_BIT(DOWEL_REF_LOGP)))
             continue;
         DW_TRY(prepare_task(r, i, err));

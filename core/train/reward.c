@@ -127,8 +127,9 @@ static dw_status score_lua(dw_set *s, size_t k, const dowel_sample *x, dw_err *e
         dw_buf_clear(&why);
         st = cb->reward(cb->ctx, u->lua, &x[i], &v, &why, err);
         if (st >= 0 && isinf(v))
-            st = dw_fail(err, DW_E_RECIPE, "reward '%s' returned %g for sample %zu; rewards are "
-                                           "finite numbers or nil",
+            st = dw_fail(err, DW_E_RECIPE,
+                         "reward '%s' returned %g for sample %zu; rewards are "
+                         "finite numbers or nil",
                          u->name, v, i);
         s->seq[i].reward[1 + k] = v;
         if (why.len > 0)
@@ -138,7 +139,7 @@ static dw_status score_lua(dw_set *s, size_t k, const dowel_sample *x, dw_err *e
     return st;
 }
 
-static void mix(dw_seq *q, const dw_task *t)
+static void mix(dw_seq *q, const dw_live_task *t)
 {
     double sum = 0;
     bool any = false;
@@ -163,7 +164,7 @@ static void total_of_spans(dw_set *s, dw_seq *q, uint32_t n)
 
 dw_status dw_reward_score(dw_set *s, dw_err *err)
 {
-    const dw_task *t = s->task;
+    const dw_live_task *t = s->task;
     if (t->n_reward == 0)
         return DW_OK;
     dowel_sample *x = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *x);
@@ -240,7 +241,7 @@ static void add_groups(const dw_set *s, const char *prefix, dw_metrics *to)
 
 void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to)
 {
-    const dw_task *t = s->task;
+    const dw_live_task *t = s->task;
     if (t->n_reward == 0)
         return;
     add_groups(s, prefix, to);
@@ -263,7 +264,7 @@ void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to)
 
 static void put_parts(const dw_set *s, const dw_seq *q, dw_buf *out)
 {
-    const dw_task *t = s->task;
+    const dw_live_task *t = s->task;
     dw_buf_adds(out, ",\"rewards\":{");
     for (size_t k = 0; k < t->n_reward; k++) {
         dw_buf_adds(out, k ? "," : "");

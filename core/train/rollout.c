@@ -65,7 +65,7 @@ static dw_status collect(dw_set *s, dw_gen_item *item, const dw_rollout_spec *r,
     return DW_OK;
 }
 
-static dw_sampling sampling(const dw_task *t, const dw_rollout_spec *r)
+static dw_sampling sampling(const dw_live_task *t, const dw_rollout_spec *r)
 {
     const dw_plan_rollout *p = t->plan->rollout;
     dw_sampling s = {.greedy = r->greedy,
@@ -81,8 +81,8 @@ static dw_sampling sampling(const dw_task *t, const dw_rollout_spec *r)
     return s;
 }
 
-dw_status dw_rollout(dw_task *t, dw_arena *a, const dw_rollout_spec *r, uint64_t step, dw_set *out,
-                     dw_err *err)
+dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uint64_t step,
+                     dw_set *out, dw_err *err)
 {
     dw_job *job = t->job;
     size_t n = r->n * r->samples;
@@ -110,7 +110,7 @@ dw_status dw_rollout(dw_task *t, dw_arena *a, const dw_rollout_spec *r, uint64_t
     return st;
 }
 
-dw_status dw_rollout_step(dw_task *t, dw_arena *a, uint64_t first, uint64_t step, dw_set *out,
+dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint64_t step, dw_set *out,
                           dw_err *err)
 {
     size_t n = t->plan->rows;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-void dw_set_init(dw_set *s, dw_task *t, dw_arena *a, size_t n, uint64_t step)
+void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t step)
 {
     *s = (dw_set){.task = t, .arena = a, .temperature = 1, .step = step};
     s->seq = dw_arena_alloc(a, (n + 1) * sizeof *s->seq);
@@ -108,7 +108,7 @@ void dw_set_compact(dw_set *s)
     count(s);
 }
 
-const dw_row *dw_set_row(const dw_task *t, uint64_t n)
+const dw_row *dw_set_row(const dw_live_task *t, uint64_t n)
 {
     size_t len = dw_dataset_len(t->data);
     size_t i = t->plan->data.shuffle ? dw_shuffle_at(t->seed, len, n) : (size_t)(n % len);
@@ -151,7 +151,7 @@ static dw_status check_tokens(const dw_set *s, const dw_dataset *d, const dw_row
                    dw_dataset_file(d, last->file), last->line);
 }
 
-dw_status dw_set_from_rows(dw_set *s, dw_task *t, dw_arena *a, uint64_t first, size_t n,
+dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
                            uint64_t step, dw_err *err)
 {
     dw_set_init(s, t, a, 2 * n, step);
@@ -161,7 +161,7 @@ dw_status dw_set_from_rows(dw_set *s, dw_task *t, dw_arena *a, uint64_t first, s
     return check_tokens(s, t->data, dw_set_row(t, first), dw_set_row(t, first + n - 1), err);
 }
 
-dw_status dw_set_from_eval(dw_set *s, dw_task *t, dw_arena *a, dw_err *err)
+dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err)
 {
     size_t n = dw_dataset_len(t->eval);
     dw_set_init(s, t, a, 2 * n, 0);

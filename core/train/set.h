@@ -24,7 +24,7 @@ typedef struct dw_seq {
 /* Arrays per token are in column order over all sequences; NULL where the task has no such column.
  * Memory lives in the arena given to the maker. */
 typedef struct dw_set {
-    dw_task *task;
+    dw_live_task *task;
     dw_arena *arena;
     dw_seq *seq;
     dw_packable *pack; /* [n_seq], parallel to seq */
@@ -39,7 +39,7 @@ typedef struct dw_set {
 } dw_set;
 
 /* Room for n sequences. */
-void dw_set_init(dw_set *s, dw_task *t, dw_arena *a, size_t n, uint64_t step);
+void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t step);
 /* Appends one; a sequence without a prompt gives its first token away as context. Not appended,
  * and false, when nothing is left to predict. */
 bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
@@ -50,10 +50,10 @@ void dw_set_seal(dw_set *s);
 void dw_set_compact(dw_set *s);
 
 /* Rows first .. first + n - 1 of a task's endless order (training), or of its evaluation data. */
-dw_status dw_set_from_rows(dw_set *s, dw_task *t, dw_arena *a, uint64_t first, size_t n,
+dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
                            uint64_t step, dw_err *err);
-dw_status dw_set_from_eval(dw_set *s, dw_task *t, dw_arena *a, dw_err *err);
+dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err);
 /* Row `n` of the task's order. */
-const dw_row *dw_set_row(const dw_task *t, uint64_t n);
+const dw_row *dw_set_row(const dw_live_task *t, uint64_t n);
 
 #endif

@@ -16,7 +16,7 @@ typedef struct grads {
     double *logp, *entropy, *mean_logp; /* [n_tok]; NULL where nobody writes */
 } grads;
 
-static grads grads_make(dw_arena *a, const dw_task *t, size_t n)
+static grads grads_make(dw_arena *a, const dw_live_task *t, size_t n)
 {
     size_t bytes = (n + 1) * sizeof(double);
     return (grads){.logp = dw_arena_alloc(a, bytes),
@@ -60,15 +60,15 @@ static slice slice_make(const dw_pass *p, dw_arena *a, size_t first, size_t end)
 static dw_status call_losses(dw_pass *p, dw_arena *a, size_t first, size_t n,
                              const dw_observed *seen, grads *g, dw_err *err)
 {
-    dw_task *t = p->set->task;
+    dw_live_task *t = p->set->task;
     for (size_t k = 0; k < t->n_objective; k++) {
         dw_use *u = &t->objective[k];
         dw_batch b;
         double loss = 0, w = p->weight * u->plan->weight;
         dw_batch_build(&b, a, p->set, first, n, seen, u);
         if (!p->backward) /* an evaluation leaves no trace in the tallies */
-            b.b.tally = dw_arena_alloc(
-                a, (dw_instance_info(u->inst)->objective.n_tally + 1) * sizeof(double));
+            b.b.tally = dw_arena_alloc(a, (dw_instance_info(u->inst)->objective.n_tally + 1) *
+                                              sizeof(double));
         DW_TRY(dw_call_loss(u->inst, &b.b, &loss, err));
         if (!isfinite(loss))
             return dw_fail(err, DW_E_NUMERIC, "%s: the loss is %g", dw_instance_name(u->inst),
@@ -123,7 +123,7 @@ static dw_status call_by_unit(dw_pass *p, dw_arena *a, const slice *s, const dw_
 
 static dw_status run_slice(dw_pass *p, dw_arena *a, slice *s, dw_err *err)
 {
-    const dw_task *t = p->set->task;
+    const dw_live_task *t = p->set->task;
     dw_observed seen;
     dw_head_wants wants = {p->backward && t->entropy_grad, p->backward && t->mean_logp_grad};
     DW_TRY(dw_observe(p->engine, a, &s->pack, p->set->temperature, t->columns,
@@ -142,7 +142,7 @@ static dw_status run_slice(dw_pass *p, dw_arena *a, slice *s, dw_err *err)
 
 static dw_status survey(dw_pass *p, dw_arena *a, dw_err *err)
 {
-    dw_task *t = p->set->task;
+    dw_live_task *t = p->set->task;
     for (size_t k = 0; k < t->n_objective; k++) {
         dw_use *u = &t->objective[k];
         const dowel_objective *o = &dw_instance_info(u->inst)->objective;
@@ -186,7 +186,7 @@ static void append(double *to, const double *from, size_t at, size_t n)
 /* A loss that couples the whole step: observe all of it, call once, then go through it again. */
 static dw_status two_passes(dw_pass *p, dw_arena *a, dw_err *err)
 {
-    const dw_task *t = p->set->task;
+    const dw_live_task *t = p->set->task;
     size_t n = p->set->n_tok;
     dw_arena whole = {0};
     dw_observed all = {0};
@@ -243,7 +243,8 @@ dw_status dw_step_pass(dw_pass *p, dw_err *err)
 
 /* ---- a whole step ---- */
 
-static dw_status gather_rollout(dw_task *t, dw_arena *a, uint64_t step, dw_set *out, dw_err *err)
+static dw_status gather_rollout(dw_live_task *t, dw_arena *a, uint64_t step, dw_set *out,
+                                dw_err *err)
 {
     dw_job *job = t->job;
     DW_TRY(dw_rollout_step(t, a, t->cursor, step, out, err));
@@ -261,7 +262,7 @@ static dw_status gather_rollout(dw_task *t, dw_arena *a, uint64_t step, dw_set *
     return DW_OK;
 }
 
-dw_status dw_step_gather(dw_task *t, dw_arena *a, uint64_t step, dw_set *out, dw_err *err)
+dw_status dw_step_gather(dw_live_task *t, dw_arena *a, uint64_t step, dw_set *out, dw_err *err)
 {
     if (t->plan->rollout)
         return gather_rollout(t, a, step, out, err);
@@ -271,7 +272,7 @@ dw_status dw_step_gather(dw_task *t, dw_arena *a, uint64_t step, dw_set *out, dw
     return DW_OK;
 }
 
-static void clear_tallies(dw_task *t)
+static void clear_tallies(dw_live_task *t)
 {
     for (size_t k = 0; k < t->n_objective; k++) {
         const dowel_objective *o = &dw_instance_info(t->objective[k].inst)->objective;
@@ -279,7 +280,7 @@ static void clear_tallies(dw_task *t)
     }
 }
 
-static dw_status step_task(dw_job *job, dw_engine *e, dw_task *t, double weight,
+static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double weight,
                            dw_step_result *out, dw_err *err)
 {
     dw_arena a = {0};
@@ -323,7 +324,7 @@ dw_status dw_step_gradient(dw_job *job, dw_engine *e, dw_step_result *out, dw_er
 dw_status dw_step_end(dw_job *job, uint64_t step, dw_err *err)
 {
     for (size_t i = 0; i < job->n_task; i++) {
-        dw_task *t = &job->task[i];
+        dw_live_task *t = &job->task[i];
         if (dw_task_weight(job, i, step) <= 0)
             continue;
         for (size_t k = 0; k < t->n_objective; k++)

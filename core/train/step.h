@@ -18,7 +18,7 @@ typedef struct dw_pass {
     dw_job *job;
     dw_engine *engine;
     dw_set *set;
-    double weight;  /* of the task; gradients are scaled by it and the objective's own */
+    double weight; /* of the task; gradients are scaled by it and the objective's own */
     bool backward;
     bool each_unit; /* evaluation: one loss call per row, so that metrics have parts */
     double loss;    /* out: weighted sum */
@@ -27,7 +27,7 @@ dw_status dw_step_pass(dw_pass *p, dw_err *err);
 
 /* Takes the task's next rows (or samples, scores and credits) without moving its cursor. The set
  * may come back empty when no sampled answer may be trained on. */
-dw_status dw_step_gather(dw_task *t, dw_arena *a, uint64_t step, dw_set *out, dw_err *err);
+dw_status dw_step_gather(dw_live_task *t, dw_arena *a, uint64_t step, dw_set *out, dw_err *err);
 
 /* All tasks of the job's current step (job->step, from 0). Zeroes dw_params.g and adds the whole
  * gradient to it. Cursors move. Tallies are in the uses. DW_E_NUMERIC: something was not finite. */

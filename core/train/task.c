@@ -33,13 +33,9 @@ static void on_metric(void *ctx, const char *instance, const char *name, uint32_
 
 static bool is_tunable(const dw_plugin_info *info, const char *option)
 {
-    for (uint32_t i = 0; i < info->plugin.n_params; i++) {
-        const char *at = (const char *)info->plugin.params + (size_t)i * info->plugin.param_size;
-        dowel_param p;
-        memcpy(&p, at, sizeof p);
-        if (!strcmp(p.name, option))
-            return p.flags & DOWEL_TUNABLE;
-    }
+    for (uint32_t i = 0; i < info->plugin.n_params; i++)
+        if (!strcmp(info->plugin.params[i].name, option))
+            return info->plugin.params[i].flags & DOWEL_TUNABLE;
     return false;
 }
 
@@ -61,33 +57,13 @@ static dw_status find_schedules(dw_job *job, dw_use *u, dw_err *err)
     return DW_OK;
 }
 
-static dw_status merge_ask(dw_use *u, const dowel_request *r, dw_err *err)
-{
-    dowel_request *all = &u->ask;
-    uint64_t detached = (all->columns & ~all->detached) | (r->columns & ~r->detached);
-    all->columns |= r->columns;
-    all->detached = all->columns & ~detached;
-    all->together = all->together > r->together ? all->together : r->together;
-    all->extras |= r->extras;
-    if (r->choices || r->fields)
-        return dw_fail(err, DW_E_PLUGIN, "%s asks for columns that this version cannot provide",
-                       dw_instance_name(u->inst));
-    return DW_OK;
-}
-
-/* At both ends of every schedule, because an option may switch a need on. */
 static dw_status ask(dw_use *u, bool estimator, dw_err *err)
 {
-    for (int end = 0; end < (u->n_scheduled ? 2 : 1); end++) {
-        for (size_t i = 0; i < u->n_scheduled; i++) {
-            const dw_schedule *s = &u->scheduled[i].at;
-            double v = end ? fmax(s->from, s->to) : fmin(s->from, s->to);
-            DW_TRY(dw_instance_set(u->inst, u->scheduled[i].option, v, err));
-        }
-        dowel_request r = {.size = sizeof r};
-        DW_TRY(dw_call_observe(u->inst, estimator, &r, err));
-        DW_TRY(merge_ask(u, &r, err));
-    }
+    u->ask = (dowel_request){.size = sizeof u->ask};
+    DW_TRY(dw_call_observe(u->inst, estimator, &u->ask, err));
+    if (u->ask.choices || u->ask.fields)
+        return dw_fail(err, DW_E_PLUGIN, "%s asks for columns that this version cannot provide",
+                       dw_instance_name(u->inst));
     return DW_OK;
 }
 
@@ -115,8 +91,9 @@ static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
     uint64_t missing = u->ask.columns & ~CAN_GIVE;
     for (size_t i = 0; names[i].name; i++)
         if (missing & DOWEL_BIT(names[i].column))
-            return dw_fail(err, DW_E_PLUGIN, "%s asks for the column %s, which this version of "
-                                             "dowel does not provide",
+            return dw_fail(err, DW_E_PLUGIN,
+                           "%s asks for the column %s, which this version of "
+                           "dowel does not provide",
                            who, names[i].name);
     if (missing)
         return dw_fail(err, DW_E_PLUGIN,
@@ -135,7 +112,7 @@ static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
     return DW_OK;
 }
 
-static dw_status open_use(dw_task *t, dw_use *u, const dw_plan_use *plan, const char *kind,
+static dw_status open_use(dw_live_task *t, dw_use *u, const dw_plan_use *plan, const char *kind,
                           dw_err *err)
 {
     dw_job *job = t->job;
@@ -157,7 +134,7 @@ static dw_status open_use(dw_task *t, dw_use *u, const dw_plan_use *plan, const 
     return find_schedules(job, u, err);
 }
 
-static uint32_t task_feed(const dw_task *t)
+static uint32_t task_feed(const dw_live_task *t)
 {
     if (t->plan->rollout)
         return DOWEL_ROLLOUTS | (t->estimator.inst ? DOWEL_PAIRS : 0);
@@ -172,7 +149,7 @@ static uint32_t task_feed(const dw_task *t)
     }
 }
 
-static dw_status open_objectives(dw_task *t, dw_err *err)
+static dw_status open_objectives(dw_live_task *t, dw_err *err)
 {
     dw_job *job = t->job;
     const dw_plan_task *p = t->plan;
@@ -195,7 +172,7 @@ static dw_status open_objectives(dw_task *t, dw_err *err)
     return DW_OK;
 }
 
-static dw_status open_estimator(dw_task *t, dw_err *err)
+static dw_status open_estimator(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
     if (!p->rollout)
@@ -229,7 +206,7 @@ static dw_status open_estimator(dw_task *t, dw_err *err)
     return DW_OK;
 }
 
-static dw_status open_rewards(dw_task *t, dw_err *err)
+static dw_status open_rewards(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
     dw_arena *a = &t->job->arena;
@@ -253,7 +230,7 @@ static dw_status open_rewards(dw_task *t, dw_err *err)
 
 /* ---- tasks ---- */
 
-static void sum_asks(dw_task *t)
+static void sum_asks(dw_live_task *t)
 {
     for (size_t i = 0; i < t->n_objective; i++) {
         const dowel_request *r = &t->objective[i].ask;
@@ -268,7 +245,7 @@ static void sum_asks(dw_task *t)
         t->columns |= t->estimator.ask.columns;
 }
 
-static dw_status check_feeds(const dw_task *t, dw_err *err)
+static dw_status check_feeds(const dw_live_task *t, dw_err *err)
 {
     uint32_t feed = task_feed(t);
     for (size_t i = 0; i < t->n_objective; i++) {
@@ -292,7 +269,7 @@ static dw_status load_data(dw_job *job, const dw_plan_data *d, dw_dataset **out,
                            job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err);
 }
 
-static dw_status open_data(dw_task *t, dw_err *err)
+static dw_status open_data(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
     DW_TRY(load_data(t->job, &p->data, &t->data, err));
@@ -308,7 +285,7 @@ static dw_status open_data(dw_task *t, dw_err *err)
     return DW_OK;
 }
 
-static dw_status open_task(dw_task *t, dw_err *err)
+static dw_status open_task(dw_live_task *t, dw_err *err)
 {
     dw_job *job = t->job;
     t->seed = job->plan->seed ^ name_hash(t->plan->name);
@@ -327,7 +304,7 @@ dw_status dw_task_open_all(dw_job *job, dw_err *err)
     job->n_task = job->plan->n_task;
     job->task = dw_arena_alloc(&job->arena, job->n_task * sizeof *job->task);
     for (size_t i = 0; i < job->n_task; i++) {
-        dw_task *t = &job->task[i];
+        dw_live_task *t = &job->task[i];
         t->job = job;
         t->plan = &job->plan->task[i];
         dw_status st = open_task(t, err);
@@ -342,7 +319,7 @@ dw_status dw_task_open_all(dw_job *job, dw_err *err)
 void dw_task_close_all(dw_job *job)
 {
     for (size_t i = 0; i < job->n_task; i++) {
-        dw_task *t = &job->task[i];
+        dw_live_task *t = &job->task[i];
         for (size_t k = 0; k < t->n_objective; k++)
             dw_instance_destroy(t->objective[k].inst);
         for (size_t k = 0; k < t->n_reward; k++)
@@ -368,7 +345,7 @@ static dw_status schedule_use(const dw_job *job, dw_use *u, uint64_t step, dw_er
 dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err)
 {
     for (size_t i = 0; i < job->n_task; i++) {
-        dw_task *t = &job->task[i];
+        dw_live_task *t = &job->task[i];
         for (size_t k = 0; k < t->n_objective; k++)
             DW_TRY(schedule_use(job, &t->objective[k], step, err));
         for (size_t k = 0; k < t->n_reward; k++)
@@ -404,7 +381,7 @@ bool dw_task_ever_runs(const dw_job *job, size_t task)
 void dw_task_instances(const dw_job *job, dw_each_instance fn, void *ctx)
 {
     for (size_t i = 0; i < job->n_task; i++) {
-        const dw_task *t = &job->task[i];
+        const dw_live_task *t = &job->task[i];
         for (size_t k = 0; k < t->n_objective; k++)
             fn(ctx, t->objective[k].inst, dw_instance_name(t->objective[k].inst));
         for (size_t k = 0; k < t->n_reward; k++)

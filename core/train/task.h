@@ -19,17 +19,17 @@ typedef struct dw_scheduled {
 /* One use of a plugin (or of a Lua reward) in a task. */
 typedef struct dw_use {
     const dw_plan_use *plan;
-    struct dw_task *task;
+    struct dw_live_task *task;
     dw_instance *inst; /* NULL: Lua */
     bool shared;       /* an estimator that is the first objective's instance */
     dw_scheduled *scheduled;
     size_t n_scheduled;
-    dowel_request ask; /* union over the ends of the schedules */
-    const char *prefix; /* of its metrics: "", "arith/", "arith/grpo/" */
+    dowel_request ask;     /* union over the ends of the schedules */
+    const char *prefix;    /* of its metrics: "", "arith/", "arith/grpo/" */
     double *total, *tally; /* of the current step */
 } dw_use;
 
-typedef struct dw_task {
+typedef struct dw_live_task {
     struct dw_job *job;
     const dw_plan_task *plan;
     uint64_t seed;
@@ -47,7 +47,7 @@ typedef struct dw_task {
     uint64_t best_step;    /* evaluation bookkeeping */
     double best;           /* NaN: none yet */
     uint32_t without_gain; /* evaluations since the best */
-} dw_task;
+} dw_live_task;
 
 /* Everything that is open while a plan runs. */
 typedef struct dw_job {
@@ -56,12 +56,12 @@ typedef struct dw_job {
     dw_registry *reg;
     const dw_exec *x;
     dw_model *model;
-    dw_task *task;
+    dw_live_task *task;
     size_t n_task;
     dw_arena arena;
-    dw_metrics *sink; /* where metrics go now; NULL: nowhere */
-    uint64_t step;    /* finished steps */
-    dw_generator *gen;             /* made on first use */
+    dw_metrics *sink;               /* where metrics go now; NULL: nowhere */
+    uint64_t step;                  /* finished steps */
+    dw_generator *gen;              /* made on first use */
     struct dw_reference *reference; /* NULL where nobody asks for REF_LOGP */
     struct dw_progress *progress;
     dw_buf *samples; /* lines for samples.jsonl; NULL: not kept */
