@@ -13,6 +13,7 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {"tokenize", dw_cmd_tokenize, "text to ids, ids to text, one JSON row a line"},
     {NULL, NULL, NULL},
 };
 

@@ -13,6 +13,16 @@ void dw_rows_close(dw_rows *r); /* accepts NULL */
 /* Next row: raw bytes of one JSON value and its line (or element number). *more is false at the
  * end. The text lives until the next call. It is not parsed yet. */
 dw_status dw_rows_next(dw_rows *r, dw_text *row, uint32_t *line, bool *more, dw_err *err);
+/* Parses the row that dw_rows_next gave last; the message is "name:line:column: ...". */
+dw_status dw_rows_parse(const dw_rows *r, dw_text row, dw_json **out, dw_err *err);
+/* False when dw_rows_next would wait for somebody to write. */
+bool dw_rows_ready(dw_rows *r);
 const char *dw_rows_name(const dw_rows *r); /* for messages: the path, or "<stdin>" */
+/* Are the rows the elements of one array? */
+bool dw_rows_is_array(const dw_rows *r);
+/* Where the row starts: line and column (bytes) from 1. */
+void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column);
+/* SHA-256 of a file's bytes; not for standard input. */
+void dw_rows_hash(const dw_rows *r, char out[65]);
 
 #endif

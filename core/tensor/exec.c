@@ -12,7 +12,7 @@ static const dw_kernels *const tables[] = {
     &dw_kernels_plain,
 #if !defined(DW_DOUBLE) && defined(__x86_64__)
     &dw_kernels_avx2,
-//     &dw_kernels_avx512,dw_kernels_avx512,
+    &dw_kernels_avx512,
 #endif
 };
 enum { N_TABLES = sizeof tables / sizeof tables[0] };

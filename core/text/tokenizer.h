@@ -36,6 +36,16 @@ void dw_tokenizer_free(dw_tokenizer *t); /* accepts NULL */
 /* Appends ids. The text must be UTF-8 (an error says at which byte it is not). */
 dw_status dw_tokenizer_encode(const dw_tokenizer *t, dw_text text, unsigned flags, dw_ids *out,
                               dw_err *err);
+/* The same for a text that is put together from parts: special tokens are found inside literal
+ * parts (what a recipe wrote) and never in the others (what a row holds) or across a border;
+ * everything between special tokens is encoded as one text, borders or not. DW_TOK_PARSE_SPECIAL
+ * has no effect. */
+typedef struct dw_tok_part {
+    dw_text text;
+    bool literal;
+} dw_tok_part;
+dw_status dw_tokenizer_encode_parts(const dw_tokenizer *t, const dw_tok_part *part, size_t n,
+                                    unsigned flags, dw_ids *out, dw_err *err);
 /* Appends the text of ids; bytes that are not UTF-8 become U+FFFD as in Hugging Face tokenizers.
  * An id out of range is an error. */
 dw_status dw_tokenizer_decode(const dw_tokenizer *t, const int32_t *id, size_t n, bool skip_special,

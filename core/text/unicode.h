@@ -1,0 +1,37 @@
+/* Characters: UTF-8, GPT-2's alphabet of bytes, classes, NFC. */
+#ifndef DW_TEXT_UNICODE_H
+#define DW_TEXT_UNICODE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Code point at s and its length in bytes. The text must be UTF-8 and n > 0. */
+uint32_t dw_unicode_at(const char *s, size_t n, int *len);
+/* Start of the character that ends at byte `end`; the text must be UTF-8 and end > 0. */
+size_t dw_unicode_before(const char *s, size_t end);
+void dw_unicode_put(dw_buf *b, uint32_t c);
+
+/* GPT-2's reversible alphabet ("bytes_to_unicode"): the printable bytes stand for themselves, the
+ * other 68 for U+0100 upwards. */
+uint32_t dw_unicode_of_byte(uint8_t byte);
+/* Appends the bytes that a token's characters stand for; false, with nothing appended, when one of
+ * them is not in the alphabet. */
+bool dw_unicode_to_bytes(dw_text token, dw_buf *out);
+
+/* Appends `bytes`, every maximal ill-formed part as one U+FFFD (Unicode 15, section 3.9, D93b). */
+void dw_unicode_lossy(const char *bytes, size_t n, dw_buf *out);
+
+bool dw_unicode_is_space(uint32_t c);   /* White_Space */
+bool dw_unicode_is_word(uint32_t c);    /* letter, mark, decimal digit, connector, joiner */
+bool dw_unicode_is_numeric(uint32_t c); /* Nd, Nl, No */
+
+/* Does every character of the text keep its place under NFC whatever stands around it? A quick
+ * test: false only says that the full one is needed. */
+bool dw_unicode_surely_nfc(dw_text text);
+/* Appends the text in normal form C. DW_E_LIMIT when memory is gone. */
+dw_status dw_unicode_nfc(dw_text text, dw_buf *out, dw_err *err);
+
+#endif
