@@ -35,8 +35,8 @@ static void site_backward(const back *b, const dw_matrix *w, const dw_vector *bi
         const dw_matrix *up = &lora->b[t];
         const dw_real *d = d_out + lora->out0[t];
         if (up->g)
-            dw_linear_backward_weight(x, d, n, low + t * rank, n_low, rows, up->rows, rank,
-                                      b->p.m->lora_scale, up->g, rank);
+            dw_linear_backward_weight(x, d, n, low + t * rank, n_low, rows, up->rows, rank, 1,
+                                      up->g, rank);
         dw_linear_backward_input(x, d, n, rows, up->w, rank, up->rows, rank, d_low + t * rank,
                                  n_low, false);
     }

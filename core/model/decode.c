@@ -56,9 +56,7 @@ static void attend(dw_decoder *dec, const dw_kv *kv, uint32_t layer, const dw_la
                                    .n_span = pages};
         for (uint32_t p = 0; p < pages; p++)
             *span++ = (dw_key_span){
-                .k = dw_kv_keys(kv, row[i].page[p], layer),
-                .v = dw_kv_values(kv, row[i].page[p], layer),
-                .ld = kv->width,
+                .block = dw_kv_block(kv, row[i].page[p], layer),
                 .len = p + 1 < pages ? DW_KV_PAGE : keys - p * DW_KV_PAGE,
             };
     }

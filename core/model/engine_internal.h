@@ -22,7 +22,8 @@ typedef struct dw_layer_act {
     dw_real *attn_rstd, *attn_mean, *ffn_rstd, *ffn_mean; /* [rows]; means with layer_norm */
     dw_real *post_attn_rstd, *post_ffn_rstd;              /* [rows] */
     dw_real *qk_rstd;                                     /* [heads + kv_heads][rows] */
-    dw_real *low[DW_N_SITE]; /* [rows][n_target * rank]: the input times A^T, where adapted */
+    dw_real *low[DW_N_SITE]; /* [rows][n_target * rank]: lora_scale times the input times A^T, where
+                                adapted */
 } dw_layer_act;
 
 /* Widths that follow from a description. */

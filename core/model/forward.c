@@ -3,6 +3,7 @@
 
 #include "model/engine_internal.h"
 #include "tensor/rope.h"
+#include "tensor/vector.h"
 
 dw_widths dw_widths_of(const dw_description *d)
 {
@@ -149,6 +150,7 @@ static void site_forward(const dw_pass *p, const dw_matrix *w, const dw_real *bi
         return;
     size_t n_low = lora->a.rows, rank = n_low / lora->n_target;
     dw_linear_forward(p->x, in, w->cols, p->rows, &lora->a.panels, NULL, low, n_low, false);
+    dw_vec_scale(p->x, low, p->m->lora_scale, p->rows * n_low);
     for (uint32_t t = 0; t < lora->n_target; t++)
         dw_linear_forward(p->x, low + t * rank, n_low, p->rows, &lora->b[t].panels, NULL,
                           out + lora->out0[t], w->rows, true);

@@ -157,7 +157,7 @@ static dw_status batch_make(batch *b, dw_err *err)
     if (b->max_live > b->n)
         b->max_live = b->n;
     find_prompts(b);
-    dw_kv_init(&b->kv, &m->desc);
+    dw_kv_init(&b->kv, m);
     b->live = dw_zalloc(b->max_live, sizeof *b->live);
     b->row = dw_zalloc(b->max_live, sizeof *b->row);
     b->choice = dw_zalloc(b->max_live, sizeof *b->choice);
@@ -302,7 +302,7 @@ static dw_status join(batch *b, dw_err *err)
     if (!(q->page[full] = dw_kv_take(&b->kv, err)))
         return DW_E_LIMIT;
     q->n_page++;
-    dw_kv_copy(&b->kv, q->page[full], p->page[full], rest);
+    dw_kv_copy(&b->kv, q->page[full], p->page[full]);
     return DW_OK;
 }
 
@@ -478,8 +478,9 @@ dw_status dw_generate(dw_generator *g, const dw_sampling *s, dw_gen_item *item, 
 size_t dw_generate_bytes(const dw_model *m, size_t n_prompts, size_t prompt_len, size_t n,
                          size_t max_new)
 {
-    const dw_widths w = dw_widths_of(&m->desc);
-    const size_t page = m->desc.layers * 2 * DW_KV_PAGE * w.kv * sizeof(dw_real);
+    dw_kv kv;
+    dw_kv_init(&kv, m);
+    const size_t page = kv.page_reals * sizeof(dw_real);
     const size_t full = prompt_len / DW_KV_PAGE;
     const size_t own = (prompt_len + max_new + DW_KV_PAGE - 1) / DW_KV_PAGE - full;
     const size_t shared = (prompt_len + DW_KV_PAGE - 1) / DW_KV_PAGE;

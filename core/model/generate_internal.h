@@ -9,11 +9,11 @@
 
 enum { DW_KV_PAGE = DW_KEY_BLOCK }; /* positions; a page is one key block of attention */
 
-/* A page holds for every layer the keys, then the values of 64 consecutive positions, heads side by
- * side. Zero-initialise, then dw_kv_init. */
+/* A page holds one key block of every layer, in the layout that attention reads fastest.
+ * Zero-initialise, then dw_kv_init. */
 typedef struct dw_kv {
-    size_t layers, width; /* kv_heads * head_dim */
-    size_t page_reals;
+    dw_attention shape;
+    size_t layers, block_reals, page_reals;
     dw_real **free_page; /* stack */
     size_t n_free, cap_free;
     struct dw_kv_slab {
@@ -23,14 +23,12 @@ typedef struct dw_kv {
     size_t n_slab, cap_slab;
     size_t n_live;
 } dw_kv;
-void dw_kv_init(dw_kv *kv, const dw_description *d);
+void dw_kv_init(dw_kv *kv, const dw_model *m);
 void dw_kv_finish(dw_kv *kv);                /* unmaps every page */
 dw_real *dw_kv_take(dw_kv *kv, dw_err *err); /* NULL: DW_E_LIMIT, err is written */
 void dw_kv_give(dw_kv *kv, dw_real *page);   /* accepts NULL */
-dw_real *dw_kv_keys(const dw_kv *kv, dw_real *page, size_t layer);
-dw_real *dw_kv_values(const dw_kv *kv, dw_real *page, size_t layer);
-/* Copies the first n positions. */
-void dw_kv_copy(const dw_kv *kv, dw_real *to, dw_real *from, size_t n);
+void dw_kv_copy(const dw_kv *kv, dw_real *to, const dw_real *from);
+const dw_real *dw_kv_block(const dw_kv *kv, const dw_real *page, size_t layer);
 /* Stores positions pos .. pos + n of one layer from rows k and v, ld apart. */
 void dw_kv_store(const dw_kv *kv, dw_real *const *page, size_t layer, size_t pos, size_t n,
                  const dw_real *k, const dw_real *v, size_t ld);

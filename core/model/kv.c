@@ -7,10 +7,11 @@
 
 enum { SLAB_BYTES = 16 << 20 };
 
-void dw_kv_init(dw_kv *kv, const dw_description *d)
+void dw_kv_init(dw_kv *kv, const dw_model *m)
 {
-    *kv = (dw_kv){.layers = d->layers, .width = (size_t)d->kv_heads * d->head_dim};
-    kv->page_reals = kv->layers * 2 * DW_KV_PAGE * kv->width;
+    *kv = (dw_kv){.shape = dw_attention_of(m, 0), .layers = m->desc.layers};
+    kv->block_reals = (dw_attention_block_elements(&kv->shape) + 15) / 16 * 16;
+    kv->page_reals = kv->layers * kv->block_reals;
 }
 
 void dw_kv_finish(dw_kv *kv)
@@ -63,30 +64,26 @@ void dw_kv_give(dw_kv *kv, dw_real *page)
     kv->n_live--;
 }
 
-dw_real *dw_kv_keys(const dw_kv *kv, dw_real *page, size_t layer)
+const dw_real *dw_kv_block(const dw_kv *kv, const dw_real *page, size_t layer)
 {
-    return page + 2 * layer * DW_KV_PAGE * kv->width;
+    return page + layer * kv->block_reals;
 }
 
-dw_real *dw_kv_values(const dw_kv *kv, dw_real *page, size_t layer)
+void dw_kv_copy(const dw_kv *kv, dw_real *to, const dw_real *from)
 {
-    return page + (2 * layer + 1) * DW_KV_PAGE * kv->width;
-}
-
-void dw_kv_copy(const dw_kv *kv, dw_real *to, dw_real *from, size_t n)
-{
-    for (size_t i = 0; i < 2 * kv->layers; i++)
-        memcpy(to + i * DW_KV_PAGE * kv->width, from + i * DW_KV_PAGE * kv->width,
-               n * kv->width * sizeof *to);
+    memcpy(to, from, kv->page_reals * sizeof *to);
 }
 
 void dw_kv_store(const dw_kv *kv, dw_real *const *page, size_t layer, size_t pos, size_t n,
                  const dw_real *k, const dw_real *v, size_t ld)
 {
-    for (size_t i = 0; i < n; i++) {
-        dw_real *p = page[(pos + i) / DW_KV_PAGE];
-        size_t at = (pos + i) % DW_KV_PAGE * kv->width;
-        memcpy(dw_kv_keys(kv, p, layer) + at, k + i * ld, kv->width * sizeof *k);
-        memcpy(dw_kv_values(kv, p, layer) + at, v + i * ld, kv->width * sizeof *v);
+    while (n) {
+        const size_t slot = pos % DW_KV_PAGE, fit = DW_KV_PAGE - slot < n ? DW_KV_PAGE - slot : n;
+        dw_real *block = page[pos / DW_KV_PAGE] + layer * kv->block_reals;
+        dw_attention_block_store(&kv->shape, block, (uint32_t)slot, k, v, ld, (uint32_t)fit);
+        pos += fit;
+        n -= fit;
+        k += fit * ld;
+        v += fit * ld;
     }
 }

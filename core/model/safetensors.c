@@ -282,7 +282,7 @@ dw_status dw_checkpoint_open(const char *dir, dw_checkpoint **out, dw_err *err)
         else
             *out = c;
     } else {
-        st = dw_st_explain_missing(dir, err);
+        st = dw_st_explain_missing(dir, "model.safetensors or model.safetensors.index.json", err);
     }
     dw_arena_finish(&a);
     return st;

@@ -28,7 +28,7 @@ dw_status dw_st_add_shards(dw_checkpoint *c, const char *dir, const char *index,
  * holds the first bytes of a file. DW_OK when it is none of them. */
 dw_status dw_st_check_content(const unsigned char *head, size_t n, dw_err *err);
 /* Names the checkpoint of another kind that a folder holds in place of safetensors. */
-dw_status dw_st_explain_missing(const char *dir, dw_err *err);
+dw_status dw_st_explain_missing(const char *dir, const char *wanted, dw_err *err);
 
 /* Values to little-endian bytes of dtype (a float type), rounded to nearest even; overflow gives
  * infinity, a NaN stays a NaN. out [n * dw_dtype_bytes(dtype)] */

@@ -224,7 +224,7 @@ static bool pickle_content(const char *path)
     return n > 0 && is_pickle(head, (size_t)n);
 }
 
-dw_status dw_st_explain_missing(const char *dir, dw_err *err)
+dw_status dw_st_explain_missing(const char *dir, const char *wanted, dw_err *err)
 {
     dw_arena a = {0};
     char **names = NULL;
@@ -241,13 +241,9 @@ dw_status dw_st_explain_missing(const char *dir, dw_err *err)
     if (st == DW_OK && pickle)
         st = dw_fail(err, DW_E_INPUT, "%s: the weights are a PyTorch pickle (%.64s): %s", dir,
                      pickle, convert);
-    else if (st == DW_OK && other)
-        st = dw_fail(err, DW_E_INPUT,
-                     "%s: neither model.safetensors nor model.safetensors.index.json (found %.64s)",
-                     dir, other);
     else if (st == DW_OK)
-        st = dw_fail(err, DW_E_INPUT,
-                     "%s: neither model.safetensors nor model.safetensors.index.json", dir);
+        st = dw_fail(err, DW_E_INPUT, "%s: no %s in the folder%s%.64s%s", dir, wanted,
+                     other ? " (found " : "", other ? other : "", other ? ")" : "");
     dw_arena_finish(&a);
     return st;
 }

@@ -1,0 +1,114 @@
+/* The model as others see it: what it is, its parameters, its identity, its end. */
+#include "model/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "model/source.h"
+
+static void unmap_params(dw_params *p)
+{
+    if (p->w)
+        dw_tensor_unmap(p->w, p->n * sizeof(dw_real));
+    if (p->g)
+        dw_tensor_unmap(p->g, p->n * sizeof(dw_real));
+}
+
+void dw_model_free(dw_model *m)
+{
+    if (!m)
+        return;
+    unmap_params(&m->base);
+    unmap_params(&m->adapter);
+    if (m->panel_mem)
+        dw_tensor_unmap(m->panel_mem, m->panel_bytes);
+    dw_tokenizer_free(m->tokenizer);
+    if (m->source)
+        dw_buf_finish(&m->source->config);
+    dw_arena_finish(&m->arena);
+    dw_free(m);
+}
+
+const dw_description *dw_model_description(const dw_model *m)
+{
+    return &m->desc;
+}
+
+const dw_tokenizer *dw_model_tokenizer(const dw_model *m)
+{
+    return m->tokenizer;
+}
+
+const dw_exec *dw_model_exec(const dw_model *m)
+{
+    return m->x;
+}
+
+const char *dw_model_dir(const dw_model *m)
+{
+    return m->dir;
+}
+
+bool dw_model_has_adapter(const dw_model *m)
+{
+    return m->has_adapter;
+}
+
+const dw_lora_spec *dw_model_lora(const dw_model *m)
+{
+    return m->has_adapter ? &m->lora : NULL;
+}
+
+dw_params *dw_model_trained(dw_model *m)
+{
+    return m->has_adapter ? &m->adapter : &m->base;
+}
+
+const dw_params *dw_model_base(const dw_model *m)
+{
+    return &m->base;
+}
+
+static size_t count(const dw_params *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_weight; i++)
+        n += (size_t)p->weight[i].rows * p->weight[i].cols;
+    return n;
+}
+
+size_t dw_model_n_params(const dw_model *m)
+{
+    return count(&m->base);
+}
+
+static void hash_params(dw_sha256 *h, const dw_params *p)
+{
+    for (size_t i = 0; i < p->n_weight; i++) {
+        const dw_weight *w = &p->weight[i];
+        char head[128];
+        int n = snprintf(head, sizeof head, "%s %u %u\n", w->name, w->rows, w->cols);
+        dw_sha256_add(h, head, (size_t)n);
+        dw_sha256_add(h, p->w + w->offset, (size_t)w->rows * w->cols * sizeof(dw_real));
+    }
+}
+
+void dw_model_hash(const dw_model *m, char out[65])
+{
+    dw_sha256 *h = dw_sha256_create();
+    hash_params(h, &m->base);
+    if (m->has_adapter) {
+        double scale = (double)m->lora_scale;
+        dw_sha256_add(h, &scale, sizeof scale);
+        hash_params(h, &m->adapter);
+    }
+    dw_sha256_hex(h, out);
+}
+
+size_t dw_model_stops(const dw_model *m, const int32_t **id)
+{
+    *id = m->stop;
+    return m->n_stop;
+}
