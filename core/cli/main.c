@@ -14,6 +14,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"tokenize", dw_cmd_tokenize, "text to ids, ids to text, one JSON row a line"},
+    {"plugins", dw_cmd_plugins, "objectives, estimators and rewards, and their options"},
     {NULL, NULL, NULL},
 };
 

@@ -13,7 +13,6 @@
 
 typedef struct folder {
     char *path;
-    bool named; /* by option or recipe: then it must be there */
     bool scanned;
 } folder;
 
@@ -28,7 +27,7 @@ struct dw_registry {
 
 /* ---- the list of folders ---- */
 
-static void add_folder(dw_registry *r, const char *path, bool named)
+static void add_folder(dw_registry *r, const char *path)
 {
     struct stat a, b;
     if (stat(path, &a) == 0)
@@ -36,7 +35,7 @@ static void add_folder(dw_registry *r, const char *path, bool named)
             if (stat(r->dir[i].path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
                 return;
     DW_GROW(r->dir, r->n_dir, r->cap_dir);
-    r->dir[r->n_dir++] = (folder){.path = dw_strdup(path), .named = named};
+    r->dir[r->n_dir++] = (folder){.path = dw_strdup(path)};
 }
 
 static dw_status add_named(dw_registry *r, const char *path, dw_err *err)
@@ -46,10 +45,13 @@ static dw_status add_named(dw_registry *r, const char *path, dw_err *err)
                        "%s: a plugin folder must be given by an absolute path; plugins are never "
                        "looked for in the working directory",
                        *path ? path : "(empty)");
-    if (!dw_dir_exists(path))
+    dw_identity me = dw_identity_now();
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
         return dw_fail(err, DW_E_PLUGIN, "%s: no such plugin folder; create it or correct the path",
                        path);
-    add_folder(r, path, true);
+    DW_TRY(dw_trust_stat(&me, &st, "folder", path, err));
+    add_folder(r, path);
     return DW_OK;
 }
 
@@ -67,7 +69,7 @@ static dw_status add_environment(dw_registry *r, dw_err *err)
                            (int)(n > 1000 ? 1000 : n), s);
         char *path = dw_strndup(s, n);
         if (dw_dir_exists(path))
-            add_folder(r, path, false);
+            add_folder(r, path);
         else
             dw_log(DW_DEBUG, "plugin", "DOWEL_PLUGIN_PATH: no folder %s", path);
         dw_free(path);
@@ -87,7 +89,7 @@ static void add_user(dw_registry *r)
     else if (home && home[0] == '/')
         n = snprintf(path, sizeof path, "%s/.local/share/dowel/plugins", home);
     if (n > 0 && (size_t)n < sizeof path && dw_dir_exists(path))
-        add_folder(r, path, false);
+        add_folder(r, path);
 }
 
 /* The installation; for a program that still lies in its build tree, the plugins built with it. */
@@ -106,13 +108,13 @@ static void add_installed(dw_registry *r)
             bool built = dw_file_exists(path);
             snprintf(path, sizeof path, "%s/plugins", exe);
             if (built && dw_dir_exists(path)) {
-                add_folder(r, path, false);
+                add_folder(r, path);
                 return;
             }
         }
     }
     if (dw_dir_exists(DOWEL_PLUGIN_DIR))
-        add_folder(r, DOWEL_PLUGIN_DIR, false);
+        add_folder(r, DOWEL_PLUGIN_DIR);
 }
 
 dw_status dw_registry_create(const char *const *dirs, size_t n_dirs, dw_registry **out, dw_err *err)
@@ -225,8 +227,6 @@ static dw_status scan_folder(dw_registry *r, folder *f, dw_err *err)
     if (stat(f->path, &st))
         return DW_OK;
     if (dw_trust_stat(&me, &st, "folder", f->path, &why) < 0) {
-        if (f->named)
-            return dw_fail(err, DW_E_PLUGIN, "%s", why.text);
         remember_refusal(r, why.text);
         return DW_OK;
     }
