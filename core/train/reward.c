@@ -244,9 +244,13 @@ void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to)
     const dw_live_task *t = s->task;
     if (t->n_reward == 0)
         return;
-    add_groups(s, prefix, to);
     spread all = spread_of(s, 0, s->n_seq, 0);
-    add(to, prefix, "reward_std", all.sd, 1);
+    char told[512];
+    snprintf(told, sizeof told, "%sreward", prefix);
+    if (!dw_metrics_find(to, told)) { /* estimators with group statistics say it themselves */
+        add_groups(s, prefix, to);
+        add(to, prefix, "reward_std", all.sd, 1);
+    }
     double unscored = 1 - (double)all.n / (double)s->n_seq;
     add(to, prefix, "frac_unscored", unscored, (double)s->n_seq);
     for (size_t k = 0; k < t->n_reward; k++) {

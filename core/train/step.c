@@ -253,9 +253,9 @@ static dw_status gather_rollout(dw_live_task *t, dw_arena *a, uint64_t step, dw_
     if (t->columns & DOWEL_BIT(DOWEL_REF_LOGP))
         DW_TRY(dw_reference_fill(job->reference, out, false, err));
     DW_TRY(dw_reward_score(out, err));
+    DW_TRY(dw_credit_assign(out, err));
     if (job->sink)
         dw_reward_metrics(out, t->prefix, job->sink);
-    DW_TRY(dw_credit_assign(out, err));
     if (job->samples)
         dw_reward_log(out, step + 1, job->samples);
     dw_set_compact(out);
