@@ -47,12 +47,15 @@ typedef struct dw_data_spec {
     dw_on_long on_long;
 } dw_data_spec;
 
+/* Of texts the completion is the whole text and the prompt is empty (nothing predicts its first
+ * token); in every other type the prompt has at least one token. The ids of a row lie in one
+ * block: prompt, completion, rejected. */
 typedef struct dw_row {
     const int32_t *prompt;
     uint32_t n_prompt;
     const int32_t *completion[2]; /* completion or chosen; rejected */
     uint32_t n_completion[2];
-    dw_text prompt_text;
+    dw_text prompt_text; /* as written, whole even where its ids were cut */
     dw_text meta;        /* the row's raw JSON object */
     uint32_t file, line; /* line from 1; element number in an array file */
     uint64_t hash;       /* of the ids: the key of caches */

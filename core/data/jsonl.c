@@ -9,7 +9,6 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/json_scan.h"
 
 enum { READ_BYTES = 1 << 16, MAX_INPUT = 1 << 30 };
@@ -94,9 +93,9 @@ void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column)
     *column = r->column;
 }
 
-void dw_rows_hash(const dw_rows *r, char out[65])
+dw_text dw_rows_bytes(const dw_rows *r)
 {
-    dw_sha256_of(r->map.ptr ? (const char *)r->map.ptr : "", r->map.len, out);
+    return (dw_text){r->map.ptr ? (const char *)r->map.ptr : "", r->map.len};
 }
 
 /* ---- standard input ---- */

@@ -22,7 +22,7 @@ const char *dw_rows_name(const dw_rows *r); /* for messages: the path, or "<stdi
 bool dw_rows_is_array(const dw_rows *r);
 /* Where the row starts: line and column (bytes) from 1. */
 void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column);
-/* SHA-256 of a file's bytes; not for standard input. */
-void dw_rows_hash(const dw_rows *r, char out[65]);
+/* A file's bytes, until it is closed; empty for standard input. */
+dw_text dw_rows_bytes(const dw_rows *r);
 
 #endif

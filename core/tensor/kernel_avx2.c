@@ -5,6 +5,11 @@
 #include "tensor/kernels.h"
 
 #define INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
 
 static bool supported(void)
 {
@@ -13,259 +18,86 @@ static bool supported(void)
 
 /* ---- product ---- */
 
-/* The accumulators of the tiles below have names, two vectors (16 outputs) for each row and panel:
- * gcc 12 keeps an array of them in memory and halves the speed. */
-#define LOAD(r, p)                                                                                 \
-    __m256 s##r##p##0 = acc ? _mm256_loadu_ps(c + (r)*ldc + (p)*16) : _mm256_setzero_ps(),         \
-           s##r##p##1 = acc ? _mm256_loadu_ps(c + (r)*ldc + (p)*16 + 8) : _mm256_setzero_ps()
-#define STORE(r, p)                                                                                \
-    _mm256_storeu_ps(c + (r)*ldc + (p)*16, s##r##p##0);                                            \
-    _mm256_storeu_ps(c + (r)*ldc + (p)*16 + 8, s##r##p##1)
-#define PANEL(p)                                                                                   \
-    const __m256 b##p##0 = _mm256_loadu_ps(b + (p)*ldb + i * 16),                                  \
-                 b##p##1 = _mm256_loadu_ps(b + (p)*ldb + i * 16 + 8)
-#define ROW(r) const __m256 a##r = _mm256_broadcast_ss(a + (r)*lda + i)
-#define FMA(r, p)                                                                                  \
-    s##r##p##0 = _mm256_fmadd_ps(a##r, b##p##0, s##r##p##0);                                       \
-    s##r##p##1 = _mm256_fmadd_ps(a##r, b##p##1, s##r##p##1)
+enum { ROWS = 6, PANELS = 4, HALVES = 2 }; /* of the largest tiles; two vectors make a panel */
 
 #define TILE_ARGS                                                                                  \
     const float *a, size_t lda, size_t k, const float *b, size_t ldb, float *c, size_t ldc, bool acc
 
-static void tile6x1(TILE_ARGS)
+/* One step along k of the tile below. Two addresses with multiples of lda reach all six rows. */
+INLINE void tile_step(const int rows, const int panels, const float *a, const float *a3, size_t lda,
+                      const float *b, size_t ldb, __m256 s[ROWS][PANELS * HALVES])
 {
-    (void)ldb;
-    LOAD(0, 0);
-    LOAD(1, 0);
-    LOAD(2, 0);
-    LOAD(3, 0);
-    LOAD(4, 0);
-    LOAD(5, 0);
-    const float *a3 = a + 3 * lda;
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        ROW(0);
-        FMA(0, 0);
-        ROW(1);
-        FMA(1, 0);
-        ROW(2);
-        FMA(2, 0);
-        const __m256 r3 = _mm256_broadcast_ss(a3 + i);
-        s300 = _mm256_fmadd_ps(r3, b00, s300);
-        s301 = _mm256_fmadd_ps(r3, b01, s301);
-        const __m256 r4 = _mm256_broadcast_ss(a3 + lda + i);
-        s400 = _mm256_fmadd_ps(r4, b00, s400);
-        s401 = _mm256_fmadd_ps(r4, b01, s401);
-        const __m256 r5 = _mm256_broadcast_ss(a3 + 2 * lda + i);
-        s500 = _mm256_fmadd_ps(r5, b00, s500);
-        s501 = _mm256_fmadd_ps(r5, b01, s501);
+    const int vectors = panels * HALVES;
+    __m256 v[PANELS * HALVES];
+    UNROLL
+    for (int p = 0; p < vectors; p++)
+        v[p] = _mm256_loadu_ps(b + p / HALVES * ldb + p % HALVES * 8);
+    UNROLL
+    for (int r = 0; r < rows; r++) {
+        const __m256 x = _mm256_broadcast_ss(r < 3 ? a + r * lda : a3 + (r - 3) * lda);
+        UNROLL
+        for (int p = 0; p < vectors; p++)
+            s[r][p] = _mm256_fmadd_ps(x, v[p], s[r][p]);
     }
-    STORE(0, 0);
-    STORE(1, 0);
-    STORE(2, 0);
-    STORE(3, 0);
-    STORE(4, 0);
-    STORE(5, 0);
 }
 
-static void tile5x1(TILE_ARGS)
+/* `rows` x `panels` x 2 accumulators. Rows and panels are constants where this is inlined, and
+ * every loop over them is unrolled, or the accumulators would live in memory at half the speed. */
+INLINE void tile(const int rows, const int panels, TILE_ARGS)
 {
-    (void)ldb;
-    LOAD(0, 0);
-    LOAD(1, 0);
-    LOAD(2, 0);
-    LOAD(3, 0);
-    LOAD(4, 0);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        ROW(0);
-        FMA(0, 0);
-        ROW(1);
-        FMA(1, 0);
-        ROW(2);
-        FMA(2, 0);
-        ROW(3);
-        FMA(3, 0);
-        ROW(4);
-        FMA(4, 0);
-    }
-    STORE(0, 0);
-    STORE(1, 0);
-    STORE(2, 0);
-    STORE(3, 0);
-    STORE(4, 0);
+    __m256 s[ROWS][PANELS * HALVES];
+    const int vectors = panels * HALVES;
+    const float *a3 = rows > 3 ? a + 3 * lda : a;
+    __asm__("" : "+r"(a3)); /* or gcc computes it again in every step */
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int p = 0; p < vectors; p++)
+        s[r][p] = acc ? _mm256_loadu_ps(c + r * ldc + p * 8) : _mm256_setzero_ps();
+    /* Not unrolled: gcc would spill. */
+    for (size_t i = 0; i < k; i++, a++, a3++, b += 16)
+        tile_step(rows, panels, a, a3, lda, b, ldb, s);
+    UNROLL
+    for (int r = 0; r < rows; r++)
+        UNROLL
+    for (int p = 0; p < vectors; p++)
+        _mm256_storeu_ps(c + r * ldc + p * 8, s[r][p]);
 }
-
-static void tile4x1(TILE_ARGS)
-{
-    (void)ldb;
-    LOAD(0, 0);
-    LOAD(1, 0);
-    LOAD(2, 0);
-    LOAD(3, 0);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        ROW(0);
-        FMA(0, 0);
-        ROW(1);
-        FMA(1, 0);
-        ROW(2);
-        FMA(2, 0);
-        ROW(3);
-        FMA(3, 0);
-    }
-    STORE(0, 0);
-    STORE(1, 0);
-    STORE(2, 0);
-    STORE(3, 0);
-}
-
-static void tile3x1(TILE_ARGS)
-{
-    (void)ldb;
-    LOAD(0, 0);
-    LOAD(1, 0);
-    LOAD(2, 0);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        ROW(0);
-        FMA(0, 0);
-        ROW(1);
-        FMA(1, 0);
-        ROW(2);
-        FMA(2, 0);
-    }
-    STORE(0, 0);
-    STORE(1, 0);
-    STORE(2, 0);
-}
-
-static void tile3x2(TILE_ARGS)
-{
-    LOAD(0, 0);
-    LOAD(0, 1);
-    LOAD(1, 0);
-    LOAD(1, 1);
-    LOAD(2, 0);
-    LOAD(2, 1);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        PANEL(1);
-        ROW(0);
-        FMA(0, 0);
-        FMA(0, 1);
-        ROW(1);
-        FMA(1, 0);
-        FMA(1, 1);
-        ROW(2);
-        FMA(2, 0);
-        FMA(2, 1);
-    }
-    STORE(0, 0);
-    STORE(0, 1);
-    STORE(1, 0);
-    STORE(1, 1);
-    STORE(2, 0);
-    STORE(2, 1);
-}
-
-static void tile2x1(TILE_ARGS)
-{
-    (void)ldb;
-    LOAD(0, 0);
-    LOAD(1, 0);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        ROW(0);
-        FMA(0, 0);
-        ROW(1);
-        FMA(1, 0);
-    }
-    STORE(0, 0);
-    STORE(1, 0);
-}
-
-static void tile2x2(TILE_ARGS)
-{
-    LOAD(0, 0);
-    LOAD(0, 1);
-    LOAD(1, 0);
-    LOAD(1, 1);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        PANEL(1);
-        ROW(0);
-        FMA(0, 0);
-        FMA(0, 1);
-        ROW(1);
-        FMA(1, 0);
-        FMA(1, 1);
-    }
-    STORE(0, 0);
-    STORE(0, 1);
-    STORE(1, 0);
-    STORE(1, 1);
-}
-
-static void tile1x1(TILE_ARGS)
-{
-    (void)ldb;
-    LOAD(0, 0);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        ROW(0);
-        FMA(0, 0);
-    }
-    STORE(0, 0);
-}
-
-static void tile1x4(TILE_ARGS)
-{
-    LOAD(0, 0);
-    LOAD(0, 1);
-    LOAD(0, 2);
-    LOAD(0, 3);
-    for (size_t i = 0; i < k; i++) {
-        PANEL(0);
-        PANEL(1);
-        PANEL(2);
-        PANEL(3);
-        ROW(0);
-        FMA(0, 0);
-        FMA(0, 1);
-        FMA(0, 2);
-        FMA(0, 3);
-    }
-    STORE(0, 0);
-    STORE(0, 1);
-    STORE(0, 2);
-    STORE(0, 3);
-}
-
-enum { ROWS = 6 }; /* of the largest tile */
 
 typedef void tile_fn(TILE_ARGS);
-typedef struct tile_set {
-    tile_fn *one, *many; /* over one panel; over `panels` of them, for few rows */
+#define TILE(r, p)                                                                                 \
+    static void tile##r##x##p(TILE_ARGS)                                                           \
+    {                                                                                              \
+        tile(r, p, a, lda, k, b, ldb, c, ldc, acc);                                                \
+    }
+TILE(1, 1)
+TILE(2, 1)
+TILE(3, 1)
+TILE(4, 1)
+TILE(5, 1)
+TILE(6, 1)
+TILE(1, 4)
+TILE(2, 2)
+TILE(3, 2)
+
+/* By number of rows: over one panel, and over as many as the registers hold. */
+static const struct {
+    tile_fn *one, *many;
     size_t panels;
-} tile_set;
-static const tile_set tiles[ROWS + 1] = {{0},
-                                         {tile1x1, tile1x4, 4},
-                                         {tile2x1, tile2x2, 2},
-                                         {tile3x1, tile3x2, 2},
-                                         {tile4x1, tile4x1, 1},
-                                         {tile5x1, tile5x1, 1},
-                                         {tile6x1, tile6x1, 1}};
+} tiles[ROWS + 1] = {
+    {NULL, NULL, 0},       {tile1x1, tile1x4, 4}, {tile2x1, tile2x2, 2}, {tile3x1, tile3x2, 2},
+    {tile4x1, tile4x1, 1}, {tile5x1, tile5x1, 1}, {tile6x1, tile6x1, 1},
+};
 
 /* The last panel when it is cut: through a full tile on the stack. */
-static void cut_panel(tile_fn *tile, const float *a, size_t lda, size_t rows, size_t k,
-                      const float *b, size_t n, float *c, size_t ldc, bool acc)
+static void cut_panel(const float *a, size_t lda, size_t rows, size_t k, const float *b, size_t n,
+                      float *c, size_t ldc, bool acc)
 {
     float t[ROWS * 16] = {0};
     if (acc)
         for (size_t r = 0; r < rows; r++)
             memcpy(t + r * 16, c + r * ldc, n * sizeof *t);
-    tile(a, lda, k, b, 0, t, 16, acc);
+    tiles[rows].one(a, lda, k, b, 0, t, 16, acc);
     for (size_t r = 0; r < rows; r++)
         memcpy(c + r * ldc, t + r * 16, n * sizeof *t);
 }
@@ -274,30 +106,27 @@ static void cut_panel(tile_fn *tile, const float *a, size_t lda, size_t rows, si
 static void few_rows(const float *a, size_t lda, size_t rows, size_t k, const float *b,
                      size_t n_out, float *c, size_t ldc, bool acc)
 {
-    const tile_set *t = &tiles[rows];
-    size_t j = 0, step = 16 * t->panels;
+    size_t j = 0, step = 16 * tiles[rows].panels;
     for (; j + step <= n_out; j += step)
-        t->many(a, lda, k, b + j * k, 16 * k, c + j, ldc, acc);
+        tiles[rows].many(a, lda, k, b + j * k, 16 * k, c + j, ldc, acc);
     for (; j + 16 <= n_out; j += 16)
-        t->one(a, lda, k, b + j * k, 16 * k, c + j, ldc, acc);
+        tiles[rows].one(a, lda, k, b + j * k, 0, c + j, ldc, acc);
     if (j < n_out)
-        cut_panel(t->one, a, lda, rows, k, b + j * k, n_out - j, c + j, ldc, acc);
+        cut_panel(a, lda, rows, k, b + j * k, n_out - j, c + j, ldc, acc);
 }
 
 static void product(const float *a, size_t lda, size_t rows, size_t k, const float *panels,
                     size_t n_out, float *c, size_t ldc, bool acc)
 {
-    size_t full = rows / ROWS * ROWS;
-    if (full > ROWS || rows == full)
-        for (size_t j = 0; j < n_out; j += 16)
-            for (size_t i = 0; i < full; i += ROWS)
-                if (n_out - j >= 16)
-                    tile6x1(a + i * lda, lda, k, panels + j * k, 0, c + i * ldc + j, ldc, acc);
-                else
-                    cut_panel(tile6x1, a + i * lda, lda, ROWS, k, panels + j * k, n_out - j,
-                              c + i * ldc + j, ldc, acc);
-    else if (full > 0)
-        few_rows(a, lda, ROWS, k, panels, n_out, c, ldc, acc);
+    const size_t full = rows / ROWS * ROWS;
+    /* Panel by panel, so that one stays in cache while the rows go by. */
+    for (size_t j = 0; j < n_out; j += 16)
+        for (size_t i = 0; i < full; i += ROWS)
+            if (n_out - j >= 16)
+                tile6x1(a + i * lda, lda, k, panels + j * k, 0, c + i * ldc + j, ldc, acc);
+            else
+                cut_panel(a + i * lda, lda, ROWS, k, panels + j * k, n_out - j, c + i * ldc + j,
+                          ldc, acc);
     if (full < rows)
         few_rows(a + full * lda, lda, rows - full, k, panels, n_out, c + full * ldc, ldc, acc);
 }

@@ -294,6 +294,12 @@ dw_status dw_tokenizer_load(const char *dir, dw_tokenizer **out, dw_err *err)
 
 /* ---- what it is ---- */
 
+const int32_t *dw_tokenizer_before(const dw_tokenizer *t, size_t *n)
+{
+    *n = t->before.n;
+    return t->before.id;
+}
+
 int32_t dw_tokenizer_size(const dw_tokenizer *t)
 {
     return t->vocab.n;

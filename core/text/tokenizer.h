@@ -53,6 +53,8 @@ dw_status dw_tokenizer_decode(const dw_tokenizer *t, const int32_t *id, size_t n
 /* The raw bytes one token stands for (of an added token its content); may be half a character. */
 dw_status dw_tokenizer_piece(const dw_tokenizer *t, int32_t id, dw_buf *out, dw_err *err);
 
+/* What the post-processor puts in front of a text (BOS, or nothing); lives as long as t. */
+const int32_t *dw_tokenizer_before(const dw_tokenizer *t, size_t *n);
 int32_t dw_tokenizer_size(const dw_tokenizer *t);                /* highest id + 1 */
 int32_t dw_tokenizer_find(const dw_tokenizer *t, dw_text token); /* exact vocabulary or added
                                                                     token text; -1 */

@@ -1,0 +1,49 @@
+/* Columns: from a row to the text of one field, with what may hold special tokens kept apart. */
+#ifndef DW_DATA_COLUMN_H
+#define DW_DATA_COLUMN_H
+
+#include "data/dataset.h"
+
+/* A format string taken apart: literals and fields by turns. */
+typedef struct dw_column_piece {
+    dw_text literal;   /* where field is NULL */
+    const char *field; /* name or dotted path */
+} dw_column_piece;
+
+typedef struct dw_column_plan {
+    dw_column_piece *piece;
+    size_t n;
+    const char *lua; /* instead of pieces */
+} dw_column_plan;
+
+/* What is known of the row a column is applied to. */
+typedef struct dw_column_row {
+    dw_text raw;
+    const dw_json *json; /* an object */
+    dw_row_fn fn;
+    void *fn_ctx;
+} dw_column_row;
+
+/* Parts of a text, in the arena. */
+typedef struct dw_column_text {
+    dw_tok_part *part;
+    size_t n;
+    size_t len; /* bytes of all parts */
+} dw_column_text;
+
+/* An unset column stands for the field `name`. A format that cannot be read is DW_E_RECIPE. */
+dw_status dw_column_compile(dw_arena *a, const dw_column *c, const char *name, dw_column_plan *out,
+                            dw_err *err);
+bool dw_column_is_set(const dw_column *c);
+/* DW_E_INPUT: the row lacks a field or holds something else there; *at is where in the raw row, or
+ * DW_COLUMN_REFUSED when it holds messages, which is no fault of this row alone. */
+#define DW_COLUMN_REFUSED SIZE_MAX
+dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
+                          dw_column_text *out, size_t *at, dw_err *err);
+
+/* Bytes [from, to) of a text. */
+dw_column_text dw_column_slice(dw_arena *a, const dw_column_text *t, size_t from, size_t to);
+/* The whole text in one piece. */
+dw_text dw_column_flat(dw_arena *a, const dw_column_text *t);
+
+#endif

@@ -1,0 +1,114 @@
+-- The words of a recipe: `local d = require "dowel"`. A word checks its own keys and remembers where
+-- it was written; d.recipe puts the whole together (dowel/normal.lua) and the program checks types,
+-- ranges and references (core/train/plan.c).
+local host = ...
+local node = host.load("node")
+local recipe = host.load("recipe")
+local type, format, setmetatable = type, string.format, setmetatable
+
+local d = {}
+
+-- A word that takes one table with these keys.
+local function word(name, kind, keys, positions)
+  d[name] = function(t)
+    if type(t) ~= "table" then
+      node.refuse(node.made({}, kind, name), nil, "d.%s: expected a table { ... }, got %s", name,
+        node.describe(t))
+    end
+    node.made(t, kind, name)
+    node.keys(t, "d." .. name, keys, positions)
+    return t
+  end
+end
+
+word("model", "model", { "path", "adapter", "init" })
+word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
+
+local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",
+  "on_long", "shuffle" }
+local columns = {
+  texts = { "text" },
+  completions = { "prompt", "completion" },
+  pairs = { "prompt", "chosen", "rejected" },
+  prompts = { "prompt" },
+}
+for name, list in pairs(columns) do
+  local keys = {}
+  for _, k in ipairs(list) do keys[#keys + 1] = k end
+  for _, k in ipairs(data_keys) do keys[#keys + 1] = k end
+  word(name, "data", keys, true)
+end
+recipe.columns = columns
+
+word("adamw", "optimizer", { "lr", "betas", "eps", "weight_decay", "clip" })
+word("sgd", "optimizer", { "lr", "momentum", "weight_decay", "clip" })
+
+local function schedule(name, keys)
+  word(name, "schedule", keys)
+  local plain = d[name]
+  d[name] = function(t)
+    if name == "constant" and type(t) == "number" then t = { value = t } end
+    plain(t)
+    t.schedule = name
+    return t
+  end
+end
+schedule("constant", { "value", "warmup" })
+schedule("linear", { "from", "to", "warmup" })
+schedule("cosine", { "peak", "final", "warmup" })
+
+-- Plugins by id: d.objective "dpo" { beta = 0.1 }. Which options there are is the plugin's to say.
+local plugin_of = recipe.plugin_of
+for _, kind in ipairs { "objective", "estimator", "reward" } do
+  d[kind] = function(id)
+    if type(id) ~= "string" then
+      node.refuse(node.made({}, kind, kind), nil, "d.%s: expected a plugin's id, got %s", kind,
+        node.describe(id))
+    end
+    return function(options)
+      options = options or {}
+      if type(options) ~= "table" then
+        node.refuse(node.made({}, kind, kind), nil, 'd.%s "%s": expected a table of options, got %s',
+          kind, id, node.describe(options))
+      end
+      node.made(options, kind, kind)
+      plugin_of[options] = id
+      return options
+    end
+  end
+end
+
+-- A reward in Lua: a function of one sample that gives a number, or nil for no opinion.
+function d.scorer(fn)
+  local t = node.made({ fn = fn }, "scorer", "scorer", { "fn" })
+  if type(fn) ~= "function" then
+    node.refuse(t, nil, "d.scorer: expected a function of a sample, got %s", node.describe(fn))
+  end
+  return t
+end
+
+-- Rewards with names and weights: d.mix { correct = { 1.0, d.reward "match" {...} }, ... }
+function d.mix(t)
+  if type(t) ~= "table" then
+    node.refuse(node.made({}, "mix", "mix"), nil, "d.mix: expected a table { ... }, got %s",
+      node.describe(t))
+  end
+  return node.made(t, "mix", "mix")
+end
+
+function d.recipe(t)
+  if type(t) ~= "table" then
+    node.refuse(node.made({}, "recipe", "recipe"), nil, "d.recipe: expected a table { ... }, got %s",
+      node.describe(t))
+  end
+  return recipe.create(node.made(t, "recipe", "recipe"))
+end
+
+local names = {}
+for k in pairs(d) do names[#names + 1] = k end
+return setmetatable(d, {
+  __index = function(_, k)
+    local t = node.made({}, "word", "dowel")
+    node.refuse(t, nil, "dowel has no word '%s'%s", tostring(k), node.suggest(tostring(k), names))
+  end,
+})

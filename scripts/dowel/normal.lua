@@ -1,0 +1,284 @@
+-- From a recipe as it is written to the plan's one form: sugar resolved, paths absolute, functions
+-- named. Types and ranges are left to the program; `pos` says where each part of the plan came from.
+local host = ...
+local node = host.load("node")
+local type, find, format, match = type, string.find, string.format, string.match
+local null = host.null
+
+local normal = { columns = {}, plugin_of = setmetatable({}, { __mode = "k" }) }
+
+-- A plan being built: tree, pos (dotted path -> {t, key, label}), functions (name -> function).
+local function at(plan, path, t, key, label)
+  plan.pos[path] = { t = t, key = key, label = label }
+end
+
+local function or_null(v)
+  if v == nil then return null end
+  return v
+end
+
+-- Copies t[key] for every key of the list that is set, and notes where it stands.
+local function copy(plan, path, t, keys, what, into)
+  for _, k in ipairs(keys) do
+    if t[k] ~= nil then into[k] = t[k] end
+    at(plan, path .. "." .. k, t, k, what .. "." .. k)
+  end
+  return into
+end
+
+local function want(t, key, v, kind, form, what)
+  if node.kind(v) ~= kind then
+    node.refuse(t, key, "%s: expected %s, got %s", what, form,
+      type(v) == "function" and "a function (a word without its table { })" or node.describe(v))
+  end
+end
+
+function normal.path(plan, t, key, v, what)
+  if type(v) ~= "string" or v == "" then
+    node.refuse(t, key, "%s: expected a path, got %s", what,
+      v == "" and "an empty string" or node.describe(v))
+  end
+  local full = host.resolve(v)
+  plan.origin[full] = v
+  return full
+end
+
+function normal.lora(plan, path, t)
+  local a = copy(plan, path, t, { "rank", "alpha", "targets", "rslora" }, "lora", {})
+  if a.targets == "all" then a.targets = nil end
+  a.rank = a.rank == nil and 16 or a.rank
+  if a.alpha == nil and type(a.rank) == "number" then a.alpha = 2 * a.rank end
+  if a.rslora == nil then a.rslora = false end
+  if a.targets == nil then a.targets = { "q", "k", "v", "o", "gate", "up", "down" } end
+  return a
+end
+
+function normal.model(plan, path, t)
+  local m = { init = t.init or false, adapter = null }
+  copy(plan, path, t, { "path", "adapter", "init" }, "model", {})
+  m.path = normal.path(plan, t, "path", t.path, "model.path")
+  if t.adapter ~= nil then
+    want(t, "adapter", t.adapter, "lora", "d.lora { ... }", "model.adapter")
+    m.adapter = normal.lora(plan, path .. ".adapter", t.adapter)
+    at(plan, path .. ".adapter", t.adapter, nil, "lora")
+  end
+  return m
+end
+
+local function column(plan, t, key, v, name)
+  if type(v) == "string" then return find(v, "{", 1, true) and { format = v } or { field = v } end
+  if type(v) == "function" then
+    plan.functions[name] = v
+    plan.kinds[name] = "row"
+    return { lua = name }
+  end
+  node.refuse(t, key, "%s: expected a field's name, a format or a function, got %s", key,
+    node.describe(v))
+end
+
+-- prefix: of function names, "main" or "main.eval"
+function normal.data(plan, path, t, prefix, shuffle)
+  local info = node.info(t)
+  local kind = info.call
+  local data = { type = kind, files = {}, columns = {}, split_marker = null, add_eos = true,
+    add_bos = true, max_tokens = 0, max_rows = 0, on_bad_row = "error", on_long = "drop",
+    shuffle = shuffle }
+  at(plan, path, t, nil, "d." .. kind)
+  copy(plan, path, t, { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows",
+    "on_bad_row", "on_long", "shuffle" }, kind, data)
+  for i, file in ipairs(t) do
+    data.files[i] = normal.path(plan, t, i, file, "d." .. kind)
+    at(plan, format("%s.files.%d", path, i - 1), t, i, "d." .. kind)
+  end
+  if #t == 0 then node.refuse(t, nil, "d.%s needs at least one file", kind) end
+  at(plan, path .. ".files", t, 1, "d." .. kind)
+  for _, c in ipairs(normal.columns[kind]) do
+    if t[c] ~= nil then
+      data.columns[c] = column(plan, t, c, t[c], format("row:%s.%s", prefix, c))
+    elseif kind ~= "pairs" then
+      data.columns[c] = { field = c }
+    elseif c ~= "prompt" then -- without a prompt column, pairs may hold it inside both answers
+      data.columns[c] = { field = c }
+    end
+    at(plan, format("%s.columns.%s", path, c), t, c, kind .. "." .. c)
+  end
+  return data
+end
+
+-- The last word of an id or path: "org.example.brevity" -> "brevity", "./x/y.so" -> "y".
+local function short(id)
+  local base = match(id, "([^/]+)$") or id
+  base = match(base, "^(.*)%.so$") or base
+  return match(base, "([%w_-]+)$") or base
+end
+
+local function use(plan, path, t, weight)
+  local id = normal.plugin_of[t]
+  if find(id, "/", 1, true) then id = host.resolve(id) end
+  local options = {}
+  for k, v in pairs(t) do
+    options[k] = v
+    at(plan, format("%s.options.%s", path, tostring(k)), t, k, nil)
+  end
+  at(plan, path, t, nil, nil)
+  plan.uses[#plan.uses + 1] = { path = path, t = t, kind = node.kind(t) }
+  return { plugin = id, options = options, weight = weight }
+end
+
+local function reward(plan, path, t, weight, name)
+  if node.kind(t) == "scorer" then
+    plan.functions[name] = t.fn
+    plan.kinds[name] = "reward"
+    at(plan, path, t, nil, nil)
+    return { lua = name, weight = weight }
+  end
+  return use(plan, path, t, weight)
+end
+
+-- { weight, thing } or thing
+local function weighted(t, key, v, kinds, form)
+  if type(v) == "table" and not node.kind(v) then
+    node.inside(v, t, key)
+    node.keys(v, key, {}, true)
+    if type(v[1]) ~= "number" or not kinds[node.kind(v[2])] or v[3] ~= nil then
+      node.refuse(t, key, "%s: expected { weight, %s }, got { %s, %s%s }", key, form,
+        node.describe(v[1]), node.describe(v[2]), v[3] ~= nil and ", ..." or "")
+    end
+    return v[1], v[2]
+  end
+  if not kinds[node.kind(v)] then
+    node.refuse(t, key, "%s: expected %s or { weight, %s }, got %s", key, form, form,
+      type(v) == "function" and "a function (a word without its table { })" or node.describe(v))
+  end
+  return 1.0, v
+end
+
+local reward_kinds = { reward = true, scorer = true }
+
+local function rewards(plan, path, task, name)
+  local r, out = task.reward, {}
+  if r == nil then return out end
+  if reward_kinds[node.kind(r)] then
+    local key = node.kind(r) == "scorer" and "scorer" or short(normal.plugin_of[r])
+    out[key] = reward(plan, path .. "." .. key, r, 1.0, format("reward:%s.%s", name, key))
+    return out
+  end
+  want(task, "reward", r, "mix", 'd.reward "id" { ... }, d.scorer(fn) or d.mix { ... }', "reward")
+  node.keys(r, "d.mix", (function()
+    local all = {}
+    for k in pairs(r) do if type(k) == "string" then all[#all + 1] = k end end
+    return all
+  end)())
+  for key, v in pairs(r) do
+    local weight, t = weighted(r, key, v, reward_kinds, "a reward")
+    out[key] = reward(plan, path .. "." .. key, t, weight, format("reward:%s.%s", name, key))
+    at(plan, path .. "." .. key .. ".weight", r, key, "weight of " .. key)
+  end
+  return out
+end
+
+local function objectives(plan, path, task)
+  local out = {}
+  if task.objective ~= nil and task.objectives ~= nil then
+    node.refuse(task, "objectives", "either 'objective' or 'objectives', not both")
+  end
+  if task.objectives ~= nil then
+    local list = node.table(task, "objectives", task.objectives, "objectives")
+    for key, v in pairs(list) do
+      if type(key) ~= "string" then
+        node.refuse(list, key, "objectives need names: objectives = { NAME = d.objective ... }")
+      end
+      local weight, t = weighted(list, key, v, { objective = true }, "an objective")
+      out[key] = use(plan, path .. "." .. key, t, weight)
+      at(plan, path .. "." .. key .. ".weight", list, key, "weight of " .. key)
+    end
+    return out
+  end
+  want(task, "objective", task.objective, "objective", 'd.objective "id" { ... }', "objective")
+  local key = short(normal.plugin_of[task.objective])
+  out[key] = use(plan, path .. "." .. key, task.objective, 1.0)
+  return out
+end
+
+local rollout_keys = { "samples", "temperature", "max_tokens", "top_k", "top_p", "min_p", "stop" }
+local eval_keys = { "data", "every", "patience", "metric", "greater", "samples", "at_start" }
+
+local function rollout(plan, path, task)
+  if task.rollout == nil then return null end
+  local t = node.table(task, "rollout", task.rollout, "rollout")
+  node.keys(t, "rollout", rollout_keys)
+  local r = { samples = 8, temperature = 1.0, max_tokens = 256, top_k = 0, top_p = 1.0, min_p = 0.0,
+    stop = node.list {} }
+  copy(plan, path, t, rollout_keys, "rollout", r)
+  if type(r.stop) == "string" then r.stop = { r.stop } end
+  return r
+end
+
+local data_form = "d.texts, d.completions, d.pairs or d.prompts { ... }"
+
+local function eval(plan, path, task, name)
+  if task.eval == nil then return null end
+  local t = node.table(task, "eval", task.eval, "eval")
+  node.keys(t, "eval", eval_keys)
+  want(t, "data", t.data, "data", data_form, "eval.data")
+  local metric = t.metric or (task.rollout and "reward" or "loss")
+  local e = { every = 50, patience = 0, samples = 1, at_start = true, metric = metric,
+    greater = not (type(metric) == "string" and find(metric, "loss$") ~= nil) }
+  copy(plan, path, t, eval_keys, "eval", e)
+  e.data = normal.data(plan, path .. ".data", t.data, name .. ".eval", false)
+  return e
+end
+
+normal.task_keys = { "data", "objective", "objectives", "reward", "rollout", "estimator", "batch",
+  "eval" }
+
+function normal.task(plan, name, t)
+  local path = "tasks." .. name
+  local function key(k) at(plan, path .. "." .. k, t, k, k) end
+  for _, k in ipairs { "data", "rollout", "estimator", "eval" } do key(k) end
+  at(plan, path, t, nil, "task " .. name)
+  at(plan, path .. ".rewards", t, "reward", "reward")
+  at(plan, path .. ".objectives", t, t.objectives and "objectives" or "objective", "objectives")
+  want(t, "data", t.data, "data", data_form, "data")
+  local out = {
+    data = normal.data(plan, path .. ".data", t.data, name, true),
+    rollout = rollout(plan, path .. ".rollout", t),
+    rewards = rewards(plan, path .. ".rewards", t, name),
+    objectives = objectives(plan, path .. ".objectives", t),
+    eval = eval(plan, path .. ".eval", t, name),
+    estimator = null,
+    rows = 8,
+  }
+  at(plan, path .. ".rows", t, "batch", "batch.rows")
+  if t.batch ~= nil then
+    local batch = node.table(t, "batch", t.batch, "batch")
+    node.keys(batch, "batch", { "rows" })
+    if batch.rows ~= nil then out.rows = batch.rows end
+    at(plan, path .. ".rows", batch, "rows", "batch.rows")
+  end
+  if t.estimator ~= nil then
+    want(t, "estimator", t.estimator, "estimator", 'd.estimator "id" { ... }', "estimator")
+    out.estimator = use(plan, path .. ".estimator", t.estimator)
+  end
+  return out
+end
+
+function normal.optimizer(plan, path, t)
+  local kind = node.info(t).call
+  local o = { kind = kind, betas = { 0.9, 0.999 }, eps = 1e-8, weight_decay = 0.0, momentum = 0.0,
+    clip = 1.0 }
+  copy(plan, path, t, { "lr", "betas", "eps", "weight_decay", "momentum", "clip" }, kind, o)
+  if o.lr == nil then node.refuse(t, nil, "d.%s needs 'lr'", kind) end
+  normal.schedule(plan, path .. ".lr", o.lr)
+  return o
+end
+
+function normal.schedule(plan, path, v)
+  if node.kind(v) ~= "schedule" then return end
+  for k in pairs(v) do at(plan, path .. "." .. k, v, k, node.info(v).call .. "." .. k) end
+end
+
+normal.at = at
+normal.want = want
+normal.or_null = or_null
+return normal
