@@ -13,6 +13,8 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {"score", dw_cmd_score, "log-probabilities of tokens, one JSON row a line"},
+    {"generate", dw_cmd_generate, "answers to prompts, from rows or on a terminal"},
     {"tokenize", dw_cmd_tokenize, "text to ids, ids to text, one JSON row a line"},
     {"plugins", dw_cmd_plugins, "objectives, estimators and rewards, and their options"},
     {NULL, NULL, NULL},
