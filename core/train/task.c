@@ -42,9 +42,9 @@ static bool is_tunable(const dw_plugin_info *info, const char *option)
 static dw_status find_schedules(dw_job *job, dw_use *u, dw_err *err)
 {
     const dw_plugin_info *info = dw_instance_info(u->inst);
-    size_t n = dw_json_len(u->plan->options);
+    size_t n = dw_json_len(u->options);
     u->scheduled = dw_arena_alloc(&job->arena, (n + 1) * sizeof *u->scheduled);
-    for (const dw_json *v = dw_json_first(u->plan->options); v; v = dw_json_next(v)) {
+    for (const dw_json *v = dw_json_first(u->options); v; v = dw_json_next(v)) {
         if (dw_json_kind(v) != DW_JSON_OBJECT || !dw_json_get(v, "schedule"))
             continue;
         if (!is_tunable(info, dw_json_key(v)))
@@ -112,6 +112,17 @@ static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
     return DW_OK;
 }
 
+/* A recipe's plan has every option; one written by hand may leave defaults out. */
+static dw_status complete_options(dw_use *u, const dw_plugin_info *info, dw_err *err)
+{
+    dw_buf full = {0};
+    dw_status st = dw_options_check(info, u->plan->options, NULL, &full, err);
+    if (st >= 0)
+        st = dw_json_parse(full.ptr, full.len, DW_JSON_DEPTH_HEADER, 1, &u->options, err);
+    dw_buf_finish(&full);
+    return st;
+}
+
 static dw_status open_use(dw_live_task *t, dw_use *u, const dw_plan_use *plan, const char *kind,
                           dw_err *err)
 {
@@ -124,9 +135,10 @@ static dw_status open_use(dw_live_task *t, dw_use *u, const dw_plan_use *plan, c
     const dw_plugin_info *info = NULL;
     DW_TRY(dw_registry_find(job->reg, plan->plugin, NULL, &info, err));
     char *name = dw_arena_printf(&job->arena, "%s.%s.%s", t->plan->name, kind, plan->name);
+    DW_TRY(complete_options(u, info, err));
     dw_instance_spec s = {.info = info,
                           .name = name,
-                          .options = plan->options,
+                          .options = u->options,
                           .seed = job->plan->seed,
                           .metric = on_metric,
                           .metric_ctx = u};
@@ -316,16 +328,22 @@ dw_status dw_task_open_all(dw_job *job, dw_err *err)
     return dw_task_schedule(job, 0, err);
 }
 
+static void close_use(dw_use *u)
+{
+    dw_instance_destroy(u->inst);
+    dw_json_free(u->options);
+}
+
 void dw_task_close_all(dw_job *job)
 {
     for (size_t i = 0; i < job->n_task; i++) {
         dw_live_task *t = &job->task[i];
         for (size_t k = 0; k < t->n_objective; k++)
-            dw_instance_destroy(t->objective[k].inst);
+            close_use(&t->objective[k]);
         for (size_t k = 0; k < t->n_reward; k++)
-            dw_instance_destroy(t->reward[k].inst);
+            close_use(&t->reward[k]);
         if (!t->estimator.shared)
-            dw_instance_destroy(t->estimator.inst);
+            close_use(&t->estimator);
         dw_dataset_free(t->data);
         dw_dataset_free(t->eval);
     }

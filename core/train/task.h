@@ -21,6 +21,7 @@ typedef struct dw_use {
     const dw_plan_use *plan;
     struct dw_live_task *task;
     dw_instance *inst; /* NULL: Lua */
+    dw_json *options;  /* complete */
     bool shared;       /* an estimator that is the first objective's instance */
     dw_scheduled *scheduled;
     size_t n_scheduled;
