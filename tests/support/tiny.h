@@ -148,7 +148,7 @@ static void tiny_finish(tiny *t)
 #define TINY_GRPO                                                                                  \
     "\"grpo\":{\"data\":{\"type\":\"prompts\",\"files\":[\"DIR/prompts.jsonl\"]},\"rows\":2,"      \
     "\"rollout\":{\"samples\":4,\"max_tokens\":12},\"rewards\":{\"brief\":{\"weight\":1,"          \
-    "\"plugin\":\"brevity\",\"options\":{\"budget\":4,\"slope\":0.1}}},"                           \
+    "\"plugin\":\"brevity\",\"options\":{\"budget\":4,\"slope\":0.02}}},"                          \
     "\"objectives\":{\"grpo\":{\"plugin\":\"grpo\",\"weight\":1}}}"
 
 /* Fills in plugin options: plan.json needs them complete. */
