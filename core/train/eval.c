@@ -216,7 +216,7 @@ static void take_row(table *t, const dw_json *row)
         const char *key = dw_json_key(v);
         size_t len = strlen(key);
         if (dw_json_kind(v) != DW_JSON_NUMBER || !is_eval(key) ||
-            (len > 5 && !strcmp(key + len - 5, "_ci95")))
+            !strcmp(key, "eval_time") || (len > 5 && !strcmp(key + len - 5, "_ci95")))
             continue;
         column *c = column_of(t, key);
         if (c->n++ == 0) {

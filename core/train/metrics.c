@@ -83,16 +83,30 @@ double dw_metric_value(const dw_metric *m)
     return m->fold == DOWEL_MEAN ? m->sum / m->weight : m->sum;
 }
 
+static bool are_yes_or_no(const dw_metric *m)
+{
+    for (size_t i = 0; i < m->n_part; i++)
+        if ((m->part[i].value != 0 && m->part[i].value != 1) ||
+            m->part[i].weight != m->part[0].weight)
+            return false;
+    return true;
+}
+
 double dw_metric_ci95(const dw_metric *m)
 {
+    static const double z = 1.959963984540054;
     if (m->fold != DOWEL_MEAN || m->n_part < 2)
         return NAN;
     double mean = m->sum / m->weight, ss = 0, n = (double)m->n_part;
+    if (are_yes_or_no(m)) { /* 11 of 11 is not certainty: Agresti and Coull 1998 */
+        double more = n + z * z, p = (mean * n + z * z / 2) / more;
+        return z * sqrt(p * (1 - p) / more);
+    }
     for (size_t i = 0; i < m->n_part; i++) {
         double e = m->part[i].weight * (m->part[i].value - mean);
         ss += e * e;
     }
-    return 1.959963984540054 * sqrt(ss * n / (n - 1)) / m->weight;
+    return z * sqrt(ss * n / (n - 1)) / m->weight;
 }
 
 void dw_metrics_clear(dw_metrics *m)
