@@ -38,7 +38,7 @@ for name, list in pairs(columns) do
   for _, k in ipairs(data_keys) do keys[#keys + 1] = k end
   word(name, "data", keys, true)
 end
-recipe.columns = columns
+for name, list in pairs(columns) do recipe.columns[name] = list end
 
 word("adamw", "optimizer", { "lr", "betas", "eps", "weight_decay", "clip" })
 word("sgd", "optimizer", { "lr", "momentum", "weight_decay", "clip" })

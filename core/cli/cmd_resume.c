@@ -1,7 +1,8 @@
 /* `dowel resume RUN`: goes on from the newest checkpoint. */
+#include "base/alloc.h"
 #include "base/file.h"
+#include "cli/args.h"
 #include "cli/cmd.h"
-#include "cli/run_common.h"
 #include "script/script.h"
 
 typedef struct resume_args {
@@ -42,7 +43,7 @@ static dw_status resume(dw_arena *a, const resume_args *r, dw_err *err)
                         .threads = (int)r->threads,
                         .kernel = r->kernel,
                         .quiet = r->quiet,
-                        .plugin_dir = dw_run_plugin_dirs(a, &r->plugin_dir),
+                        .plugin_dir = r->plugin_dir.item,
                         .n_plugin_dir = r->plugin_dir.n};
     if (st >= 0)
         st = dw_run_resume(p, &cb, &o, err);
@@ -58,7 +59,10 @@ dw_status dw_cmd_resume(int argc, char **argv, dw_err *err)
     DW_TRY(parse(argc, argv, &r, err));
     if (r.help)
         return DW_OK;
+    for (size_t i = 0; i < r.plugin_dir.n; i++)
+        r.plugin_dir.item[i] = dw_path_absolute(&a, r.plugin_dir.item[i]);
     dw_status st = resume(&a, &r, err);
+    dw_free(r.plugin_dir.item);
     dw_arena_finish(&a);
     return st;
 }

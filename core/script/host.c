@@ -253,10 +253,12 @@ static int host_checks_files(lua_State *L)
 void dw_host_push(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"where", host_where},     {"source", host_source},   {"resolve", host_resolve},
-        {"exists", host_exists},   {"rows", host_rows},       {"nearest", host_nearest},
-        {"plugin", host_plugin},   {"options", host_options}, {"check", host_check},
-        {"parse", host_parse},     {"list", host_list},       {"checks_files", host_checks_files},
+        {"where", host_where},        {"source", host_source},
+        {"resolve", host_resolve},    {"exists", host_exists},
+        {"rows", host_rows},          {"nearest", host_nearest},
+        {"plugin", host_plugin},      {"options", host_options},
+        {"check", host_check},        {"parse", host_parse},
+        {"list", host_list},          {"checks_files", host_checks_files},
         {"load", dw_source_load_own}, {NULL, NULL}};
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TTABLE)
         return;

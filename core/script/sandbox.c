@@ -9,10 +9,10 @@
 #include "script/state.h"
 
 static const char *const allowed[] = {
-    "_G",       "_VERSION", "assert",   "coroutine", "error",        "getmetatable", "ipairs",
-    "load",     "math",     "next",     "pairs",     "pcall",        "print",        "rawequal",
-    "rawget",   "rawlen",   "rawset",   "require",   "select",       "setmetatable", "string",
-    "table",    "tonumber", "tostring", "type",      "utf8",         "xpcall",       NULL};
+    "_G",     "_VERSION", "assert",   "coroutine", "error",  "getmetatable", "ipairs",
+    "load",   "math",     "next",     "pairs",     "pcall",  "print",        "rawequal",
+    "rawget", "rawlen",   "rawset",   "require",   "select", "setmetatable", "string",
+    "table",  "tonumber", "tostring", "type",      "utf8",   "xpcall",       NULL};
 
 static const char frozen_key; /* registry: set of tables that may not be written any more */
 

@@ -56,8 +56,7 @@ static dw_status evaluate(dw_script *s, const dw_script_options *o, dw_plan **pl
         lua_pushstring(L, o->set[i]);
     DW_TRY(dw_state_call(s, 2 + (int)o->n_set, 0, err));
     dw_json *root;
-    dw_status st =
-        dw_json_parse(s->scratch.ptr, s->scratch.len, DW_JSON_DEPTH_ROW, 1, &root, err);
+    dw_status st = dw_json_parse(s->scratch.ptr, s->scratch.len, DW_JSON_DEPTH_ROW, 1, &root, err);
     if (st == DW_OK)
         st = dw_plan_parse(root, plan, err);
     if (st < 0) {
@@ -126,8 +125,8 @@ static dw_status reopen(dw_script *s, const dw_plan *plan, dw_err *err)
         bool found = lua_getfield(s->L, -1, dw_json_key(f)) == LUA_TFUNCTION;
         lua_settop(s->L, 0);
         if (!found)
-            return dw_fail(err, DW_E_RECIPE, "%s: the plan's function '%s' is not in it",
-                           s->recipe, dw_json_key(f));
+            return dw_fail(err, DW_E_RECIPE, "%s: the plan's function '%s' is not in it", s->recipe,
+                           dw_json_key(f));
     }
     return DW_OK;
 }

@@ -102,8 +102,8 @@ int dw_source_load_own(lua_State *L)
     if (lua_getfield(L, cache, name) != LUA_TNIL)
         return 1;
     bool top = !strcmp(name, "dowel");
-    const char *path = dw_arena_printf(&s->arena, top ? "%s/%s.lua" : "%s/dowel/%s.lua",
-                                       s->scripts, name);
+    const char *path =
+        dw_arena_printf(&s->arena, top ? "%s/%s.lua" : "%s/dowel/%s.lua", s->scripts, name);
     dw_text t = read_text(L, path);
     const char *chunk = lua_pushfstring(L, top ? "=%s" : "=dowel/%s", name);
     if (luaL_loadbufferx(L, t.ptr, t.len, chunk, "t") != LUA_OK)

@@ -9,11 +9,11 @@
 #include "script/script.h"
 
 enum {
-    DW_SCRIPT_HOOK_EVERY = 10000,        /* instructions between two looks at the budget */
-    DW_SCRIPT_BUDGET = 5000,             /* firings: 50 million instructions a call */
-    DW_SCRIPT_MEMORY = 256 << 20,        /* bytes */
-    DW_SCRIPT_MAX_SOURCE = 4 << 20,      /* bytes of one file */
-    DW_SCRIPT_SECONDS = 2,               /* of processor time, for the trial in a child */
+    DW_SCRIPT_HOOK_EVERY = 10000,   /* instructions between two looks at the budget */
+    DW_SCRIPT_BUDGET = 5000,        /* firings: 50 million instructions a call */
+    DW_SCRIPT_MEMORY = 256 << 20,   /* bytes */
+    DW_SCRIPT_MAX_SOURCE = 4 << 20, /* bytes of one file */
+    DW_SCRIPT_SECONDS = 2,          /* of processor time, for the trial in a child */
 };
 
 typedef struct dw_source {
@@ -26,28 +26,28 @@ typedef struct dw_source {
 struct dw_script {
     lua_State *L;
     dw_arena arena;
-    size_t used;                                 /* bytes that Lua holds */
-    int budget;                                  /* firings left in this call */
+    size_t used; /* bytes that Lua holds */
+    int budget;  /* firings left in this call */
     bool exhausted, quiet, frozen, check_files;
-    const char *recipe, *folder;                 /* as given; its absolute folder */
-    const char *modules;                         /* where require looks before dowel's scripts */
-    const char *scripts;                         /* dowel's own */
+    const char *recipe, *folder; /* as given; its absolute folder */
+    const char *modules;         /* where require looks before dowel's scripts */
+    const char *scripts;         /* dowel's own */
     dw_source source[64];
     size_t n_source;
     const char *source_path[64], *source_name[64];
     uint64_t random_seed, random_n;
-    char where[320];                             /* "file:line" when memory ran out, and hook's */
-    dw_registry *registry;                       /* borrowed, or own */
+    char where[320];       /* "file:line" when memory ran out, and hook's */
+    dw_registry *registry; /* borrowed, or own */
     dw_registry *own_registry;
-    const char *own_dirs;                        /* what own_registry was made from */
-    const char *const *plugin_dir;               /* --plugin-dir */
+    const char *own_dirs;          /* what own_registry was made from */
+    const char *const *plugin_dir; /* --plugin-dir */
     size_t n_plugin_dir;
-    dw_status raised;                            /* exit code of the error `raised_text` */
+    dw_status raised; /* exit code of the error `raised_text` */
     dw_err raised_err;
     /* What a binding holds outside Lua while it may raise; freed by the next use or with s. */
     dw_buf scratch;
     dw_json *held;
-    int functions;                               /* registry reference: name -> function */
+    int functions; /* registry reference: name -> function */
 };
 
 /* ---- state.c ---- */
@@ -66,8 +66,8 @@ void dw_sandbox_freeze(lua_State *L); /* [protected] globals and libraries becom
 /* ---- source.c ---- */
 /* Pushes the compiled chunk of a recipe or module; [protected]. */
 void dw_source_push(lua_State *L, const char *path, const char *display, const char *name);
-int dw_source_require(lua_State *L);    /* the recipe's `require` */
-int dw_source_load_own(lua_State *L);   /* host.load(name) */
+int dw_source_require(lua_State *L);  /* the recipe's `require` */
+int dw_source_load_own(lua_State *L); /* host.load(name) */
 const dw_source *dw_source_find(const dw_script *s, const char *display);
 dw_status dw_source_scripts_dir(dw_script *s, dw_err *err);
 

@@ -93,7 +93,8 @@ static bool put_object(writer *w, int at)
             return refuse(w, "a table with both names and positions, or with odd keys");
         n++;
     }
-    /* The keys stay alive in the table; the array lives in Lua's memory, so that a raise frees it. */
+    /* The keys stay alive in the table; the array lives in Lua's memory, so that a raise frees it.
+     */
     const char **key = lua_newuserdatauv(L, (n + 1) * sizeof *key, 0);
     for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1))
         key[i++] = lua_tostring(L, -2);

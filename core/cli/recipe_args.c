@@ -1,0 +1,76 @@
+/* The command line shared by `dowel run` and `dowel plan`. */
+#include "cli/recipe_args.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/file.h"
+
+dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool run,
+                               dw_recipe_args *a, dw_err *err)
+{
+    const dw_arg arg[] = {
+        {"--set", DW_ARG_LIST, &a->set, 0, 0, "KEY=VALUE",
+         "change one value of the recipe, as in --set optimizer.lr=1e-5; may be repeated"},
+        {"--plugin-dir", DW_ARG_LIST, &a->plugin_dir, 0, 0, "DIR",
+         "look for plugins here first; may be repeated"},
+        {"--out", DW_ARG_STR, &a->out, 0, 0, "RUN", "folder of the run (default runs/NAME-0001)"},
+        {"--threads", DW_ARG_INT, &a->threads, 0, 1024, "N", "threads (default: all)"},
+        {"--kernel", DW_ARG_STR, &a->kernel, 0, 0, "K", "avx512, avx2 or c (default: the best)"},
+        {"--dry-run", DW_ARG_FLAG, &a->dry_run, 0, 0, NULL,
+         "read everything, print tokens, steps and memory, train nothing"},
+        {"--quiet", DW_ARG_FLAG, &a->quiet, 0, 0, NULL, "no progress"},
+    };
+    DW_TRY(dw_args_parse(argc, argv, usage, arg, run ? sizeof arg / sizeof *arg : 2, &a->recipe, 1,
+                         1, &a->help, err));
+    for (size_t i = 0; i < a->plugin_dir.n; i++)
+        a->plugin_dir.item[i] = dw_path_absolute(&a->arena, a->plugin_dir.item[i]);
+    return DW_OK;
+}
+
+void dw_recipe_args_finish(dw_recipe_args *a)
+{
+    dw_free(a->set.item);
+    dw_free(a->plugin_dir.item);
+    dw_arena_finish(&a->arena);
+}
+
+dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_plan **plan,
+                              dw_err *err)
+{
+    *script = NULL;
+    *plan = NULL;
+    size_t n = strlen(a->recipe);
+    if (n < 5 || strcmp(a->recipe + n - 5, ".json") != 0) {
+        const dw_script_options o = {.recipe = a->recipe,
+                                     .set = a->set.item,
+                                     .n_set = a->set.n,
+                                     .plugin_dir = a->plugin_dir.item,
+                                     .n_plugin_dir = a->plugin_dir.n};
+        return dw_script_plan(&o, NULL, script, plan, err);
+    }
+    if (a->set.n)
+        return dw_fail(err, DW_E_USAGE, "--set changes a recipe, and %s is a plan", a->recipe);
+    DW_TRY(dw_plan_read(a->recipe, plan, err));
+    if (!(*plan)->has_functions)
+        return DW_OK;
+    dw_plan_free(*plan);
+    *plan = NULL;
+    return dw_fail(err, DW_E_RECIPE,
+                   "%s names Lua functions, which a plan alone does not hold: run its recipe, or "
+                   "resume its run",
+                   a->recipe);
+}
+
+void dw_recipe_args_options(const dw_recipe_args *a, const dw_plan *plan, const dw_script *script,
+                            dw_run_options *o)
+{
+    o->out = a->out;
+    o->threads = a->threads ? (int)a->threads : plan->threads;
+    o->kernel = a->kernel;
+    o->quiet = a->quiet;
+    o->plugin_dir = a->plugin_dir.item;
+    o->n_plugin_dir = a->plugin_dir.n;
+    if (script)
+        o->n_source = dw_script_sources(script, &o->source, &o->source_name);
+}

@@ -1,0 +1,32 @@
+/* What `run` and `plan` take: a recipe (or a plan.json), edits, plugin folders, how to run. */
+#ifndef DW_CLI_RECIPE_ARGS_H
+#define DW_CLI_RECIPE_ARGS_H
+
+#include "base/arena.h"
+#include "cli/args.h"
+#include "script/script.h"
+
+typedef struct dw_recipe_args {
+    const char *recipe, *out, *kernel; /* out, kernel: NULL when not given */
+    int64_t threads;                   /* 0: not given */
+    bool dry_run, quiet, help;
+    dw_arg_list set, plugin_dir; /* plugin_dir made absolute by parse */
+    dw_arena arena;
+} dw_recipe_args;
+
+/* Zero-initialise `a` before. `run`: with --out, --dry-run, --threads, --kernel, --quiet. */
+dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool run,
+                               dw_recipe_args *a, dw_err *err);
+void dw_recipe_args_finish(dw_recipe_args *a);
+
+/* The plan of a->recipe: a file named *.json is read as a plan (then --set is refused, and *script
+ * is NULL, as it is for a plan with no need of one), anything else is evaluated as a recipe.
+ * Forks: call it before threads exist. */
+dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_plan **plan,
+                              dw_err *err);
+/* Fields of *o that the command line decides; out stays NULL when not given. Borrows from a and
+ * script (which may be NULL). */
+void dw_recipe_args_options(const dw_recipe_args *a, const dw_plan *plan, const dw_script *script,
+                            dw_run_options *o);
+
+#endif

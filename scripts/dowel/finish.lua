@@ -1,0 +1,3 @@
+-- The program's way in, once the recipe's file has returned.
+local host = ...
+return host.load("recipe").finish

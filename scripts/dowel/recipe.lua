@@ -1,0 +1,505 @@
+-- d.recipe: puts the parts together, completes the plugins' options, checks the plan; and the edits
+-- of a finished recipe, recipe:with { ["a.b"] = value } and --set a.b=value.
+local host = ...
+local node = host.load("node")
+local normal = host.load("normal")
+local type, find, format, match, gmatch, sub = type, string.find, string.format, string.match,
+  string.gmatch, string.sub
+local null = host.null
+
+local recipe = { plugin_of = normal.plugin_of, columns = normal.columns }
+local plans = setmetatable({}, { __mode = "k" }) -- recipe's tree -> its plan
+local methods = {}
+local mt = { __index = methods, __name = "dowel.recipe" }
+
+-- What a recipe has of its own, and what may stand beside it when it has one task.
+local own_keys = { "name", "seed", "model", "plugin_dirs", "threads", "tasks", "schedule", "steps",
+  "epochs", "optimizer", "micro_tokens", "save_every", "keep", "save_dtype", "save_merged" }
+
+-- ---- messages ----------------------------------------------------------------------------------
+
+-- "tasks.main.rows: expected ..." -> refused at the line that path came from
+local function refuse_path(plan, message)
+  local path, rest = match(message, "^([%w_.%-]+): (.*)$")
+  local known, tail = path, ""
+  while known and not plan.pos[known] do
+    local head, last = match(known, "^(.*)%.([^.]*)$")
+    known, tail = head, "." .. (last or "") .. tail
+  end
+  local p = known and plan.pos[known]
+  if not p then error(format("%s: %s", host.recipe, message), 0) end
+  if p.set then error(format("%s: %s", p.set, rest), 0) end
+  node.refuse(p.t, p.key, "%s%s: %s", p.label or known, tail, rest)
+end
+
+-- The option that a plugin's message is about: the given key that it names.
+local function option_of(options, message)
+  for k in pairs(options) do
+    local at = find(message, k, 1, true)
+    local after = at and sub(message, at + #k, at + #k)
+    if at and not find(after, "[%w_]") and not find(sub(message, at - 1, at - 1), "[%w_]") then
+      return k
+    end
+  end
+end
+
+-- ---- plugins -----------------------------------------------------------------------------------
+
+local feeds = { texts = "texts", completions = "texts", pairs = "pairs", prompts = "rollouts" }
+local takes = { { "texts", "texts or completions" }, { "pairs", "pairs" }, { "rollouts", "prompts" } }
+
+-- Fills in the options of one use of a plugin; gives what the plugin is.
+local function complete(plan, path, use, kind)
+  local p = plan.pos[path]
+  local function refuse(key, text)
+    local set = plan.pos[path .. ".options." .. tostring(key)] or p
+    if set.set or p.set then error(format("%s: %s", set.set or p.set, text), 0) end
+    node.refuse(p.t, key, "%s", text)
+  end
+  local dirs = plan.tree.plugin_dirs
+  if type(dirs) ~= "table" then dirs = {} end
+  if type(use.plugin) ~= "string" then return {} end -- left to the plan's own check
+  local info, why = host.plugin(use.plugin, dirs)
+  if not info then refuse(nil, why) end
+  if not info[kind] then
+    local is = info.objective and "an objective" or info.reward and "a reward" or "another kind"
+    refuse(nil, format("'%s' is no %s, it is %s", use.plugin, kind, is))
+  end
+  if type(use.options) ~= "table" then return info end
+  for k in pairs(use.options) do
+    if type(k) ~= "string" then
+      refuse(k, format('d.%s "%s": options need names', kind, use.plugin))
+    end
+  end
+  local full, message = host.options(use.plugin, dirs, use.options)
+  if not full then
+    if sub(message, 1, #use.plugin + 1) ~= use.plugin .. ":" then
+      message = use.plugin .. ": " .. message
+    end
+    refuse(option_of(use.options, message), message)
+  end
+  use.options = full
+  return info
+end
+
+local function complete_task(plan, name, task)
+  local path, first = "tasks." .. name, nil
+  for key, use in pairs(task.objectives) do
+    local at = format("%s.objectives.%s", path, key)
+    local info = complete(plan, at, use, "objective")
+    first = first or info
+    local data = type(task.data) == "table" and task.data.type
+    if feeds[data] and not info[feeds[data]] then
+      local wants
+      for _, t in ipairs(takes) do
+        if info[t[1]] then wants = wants and wants .. ", " .. t[2] or t[2] end
+      end
+      local p = plan.pos[at]
+      node.refuse(p.t, nil, "%s trains on %s, but the data of this task is %s", use.plugin,
+        wants or "data of a later version", data)
+    end
+  end
+  for key, use in pairs(task.rewards) do
+    if use.plugin then complete(plan, format("%s.rewards.%s", path, key), use, "reward") end
+  end
+  if task.estimator ~= null then
+    complete(plan, path .. ".estimator", task.estimator, "estimator")
+  elseif task.rollout ~= null and first and not first.estimator then
+    local p = plan.pos[path .. ".objectives"]
+    node.refuse(p.t, p.key, "the first objective has no estimator of its own: add "
+      .. 'estimator = d.estimator "grpo" {}')
+  end
+end
+
+-- ---- the check ---------------------------------------------------------------------------------
+
+local function check(plan)
+  local tree = plan.tree
+  local functions = {}
+  for k, v in pairs(plan.kinds) do functions[k] = v end
+  tree.functions = functions
+  if host.checks_files() and type(tree.tasks) == "table" then
+    for name, task in pairs(tree.tasks) do
+      if type(task) == "table" and type(task.objectives) == "table"
+        and type(task.rewards) == "table" then
+        complete_task(plan, name, task)
+      end
+    end
+  end
+  local ok, message = host.check(tree)
+  if not ok then refuse_path(plan, message) end
+end
+
+-- ---- from what was written ---------------------------------------------------------------------
+
+local function schedule(plan, t)
+  local tree, names = plan.tree, {}
+  for name in pairs(tree.tasks) do names[#names + 1] = name end
+  local given = (t.steps ~= nil and 1 or 0) + (t.epochs ~= nil and 1 or 0)
+    + (t.schedule ~= nil and 1 or 0)
+  if given ~= 1 then
+    node.refuse(t, t.schedule ~= nil and "schedule" or t.epochs ~= nil and "epochs" or nil,
+      given == 0 and "recipe needs 'steps', 'epochs' or a 'schedule'"
+        or "recipe takes one of 'steps', 'epochs' and 'schedule', not several")
+  end
+  if t.schedule == nil then
+    local weights = {}
+    for _, name in ipairs(names) do weights[name] = 1.0 end
+    tree.schedule = { { steps = t.steps or 1, weights = weights } }
+    normal.at(plan, "schedule", t, t.steps ~= nil and "steps" or "epochs", "schedule")
+    normal.at(plan, "schedule.0.steps", t, t.steps ~= nil and "steps" or "epochs", "steps")
+    if t.epochs ~= nil then
+      if type(t.epochs) ~= "number" or not (t.epochs > 0 and t.epochs <= 1e6) then
+        node.refuse(t, "epochs", "epochs: expected a number above 0, got %s",
+          type(t.epochs) == "number" and tostring(t.epochs) or node.describe(t.epochs))
+      end
+      if #names > 1 then
+        node.refuse(t, "epochs", "epochs count one task's data; with several tasks give 'steps'")
+      end
+      plan.epochs = t.epochs
+    end
+    return
+  end
+  local list = node.table(t, "schedule", t.schedule, "schedule")
+  tree.schedule = node.list {}
+  normal.at(plan, "schedule", t, "schedule", "schedule")
+  for i, phase in ipairs(list) do
+    local p = node.table(list, i, phase, "schedule[" .. i .. "]")
+    local path, weights = format("schedule.%d", i - 1), {}
+    normal.at(plan, path, list, i, "schedule[" .. i .. "]")
+    normal.at(plan, path .. ".weights", list, i, "schedule[" .. i .. "]")
+    normal.at(plan, path .. ".steps", p, "steps", "steps")
+    for k, v in pairs(p) do
+      if k ~= "steps" then
+        if not tree.tasks[k] then
+          node.refuse(p, k, "no task '%s' in this recipe%s", tostring(k),
+            node.suggest(tostring(k), names))
+        end
+        weights[k] = v
+        normal.at(plan, path .. ".weights." .. k, p, k, "weight of " .. k)
+        normal.schedule(plan, path .. ".weights." .. k, v)
+      end
+    end
+    for _, name in ipairs(names) do
+      if weights[name] == nil then weights[name] = 0 end
+    end
+    tree.schedule[i] = { steps = p.steps, weights = weights }
+  end
+  node.keys(list, "schedule", {}, true)
+end
+
+local function tasks(plan, t)
+  local tree = plan.tree
+  if t.tasks == nil then
+    tree.tasks = { main = normal.task(plan, "main", t) }
+    normal.at(plan, "tasks", t, nil, "recipe")
+    normal.at(plan, "tasks.main", t, nil, "recipe")
+    return
+  end
+  for _, k in ipairs(normal.task_keys) do
+    if t[k] ~= nil then
+      node.refuse(t, k, "'%s' belongs into a task, since this recipe has 'tasks'", k)
+    end
+  end
+  normal.at(plan, "tasks", t, "tasks", "tasks")
+  local list = node.table(t, "tasks", t.tasks, "tasks")
+  tree.tasks = {}
+  for name, task in pairs(list) do
+    if type(name) ~= "string" then
+      node.refuse(list, name, "tasks need names: tasks = { NAME = { data = ..., ... } }")
+    end
+    local own = node.table(list, name, task, "tasks." .. name)
+    node.keys(own, "task " .. name, normal.task_keys)
+    tree.tasks[name] = normal.task(plan, name, own)
+  end
+end
+
+local function all_keys(t)
+  local keys = {}
+  for _, k in ipairs(own_keys) do keys[#keys + 1] = k end
+  if t.tasks == nil then
+    for _, k in ipairs(normal.task_keys) do keys[#keys + 1] = k end
+  end
+  return keys
+end
+
+function recipe.create(t)
+  local plan = { tree = { dowel = 1 }, pos = {}, functions = {}, kinds = {}, origin = {}, uses = {} }
+  local tree = plan.tree
+  for k in pairs(t) do -- a task's key beside `tasks` gets its own message
+    if t.tasks ~= nil then
+      for _, own in ipairs(normal.task_keys) do
+        if k == own then tasks(plan, t) end
+      end
+    end
+  end
+  node.keys(t, "recipe", all_keys(t))
+  local stem = match(host.recipe, "([^/]+)$")
+  tree.name = (string.gsub(string.gsub(stem, "%.lua$", ""), "[^%w_.-]", "-"))
+  tree.seed, tree.threads, tree.micro_tokens, tree.save_every = 0, 0, 4096, 0
+  tree.keep, tree.save_dtype, tree.save_merged, tree.plugin_dirs = 2, "source", false, node.list {}
+  for _, k in ipairs { "name", "seed", "threads", "micro_tokens", "save_every", "keep", "save_dtype",
+    "save_merged" } do
+    if t[k] ~= nil then tree[k] = t[k] end
+    normal.at(plan, k, t, k, k)
+  end
+  if t.plugin_dirs ~= nil then
+    local list = node.table(t, "plugin_dirs", t.plugin_dirs, "plugin_dirs")
+    for i, dir in ipairs(list) do
+      tree.plugin_dirs[i] = normal.path(plan, list, i, dir, "plugin_dirs")
+      if host.checks_files() and host.exists(tree.plugin_dirs[i]) ~= "dir" then
+        node.refuse(list, i, "no plugin folder '%s' (looked in %s)", dir, host.folder)
+      end
+    end
+    normal.at(plan, "plugin_dirs", t, "plugin_dirs", "plugin_dirs")
+  end
+  normal.want(t, "model", t.model, "model", "d.model { ... }", "model")
+  normal.at(plan, "model", t.model, nil, "model")
+  tree.model = normal.model(plan, "model", t.model)
+  tasks(plan, t)
+  schedule(plan, t)
+  normal.want(t, "optimizer", t.optimizer, "optimizer", "d.adamw { ... } or d.sgd { ... }",
+    "optimizer")
+  normal.at(plan, "optimizer", t.optimizer, nil, t.optimizer and node.info(t.optimizer).call)
+  tree.optimizer = normal.optimizer(plan, "optimizer", t.optimizer)
+  check(plan)
+  plans[tree] = plan
+  return setmetatable(tree, mt)
+end
+
+-- ---- edits -------------------------------------------------------------------------------------
+
+local function deep(v)
+  if type(v) ~= "table" then return v end
+  local out = {}
+  for k, x in next, v do out[deep(k)] = deep(x) end
+  if next(out) == nil and rawlen(v) == 0 and getmetatable(v) ~= nil then node.list(out) end
+  return out
+end
+
+local function copy_plan(plan)
+  local new = { epochs = plan.epochs, uses = plan.uses }
+  for _, k in ipairs { "pos", "functions", "kinds", "origin" } do
+    new[k] = {}
+    for a, b in next, plan[k] do new[k][a] = b end
+  end
+  new.tree = deep(plan.tree)
+  return new
+end
+
+-- The short forms of a recipe of one task or one phase: "steps", "batch.rows", "objective.options.x".
+local function expand(plan, path)
+  local tree = plan.tree
+  local first, rest = match(path, "^([^.]+)(.*)$")
+  if path == "steps" and #tree.schedule == 1 then return "schedule.0.steps" end
+  local name = next(tree.tasks)
+  local single = name and next(tree.tasks, name) == nil
+  if path == "batch.rows" and single then return format("tasks.%s.rows", name) end
+  local prefix, tail = match(path, "^(tasks%.[^.]+%.)batch%.rows$")
+  if prefix then return prefix .. "rows" end
+  prefix, tail = match(path, "^tasks%.([^.]+)%.(.*)$")
+  if prefix == nil and single and first ~= "tasks" then
+    for _, k in ipairs { "data", "objective", "objectives", "rewards", "rollout", "estimator", "eval",
+      "rows" } do
+      if first == k then prefix, tail = name, path end
+    end
+  end
+  if prefix and tree.tasks[prefix] then
+    local list = tree.tasks[prefix].objectives
+    local key = next(list)
+    local under = match(tail, "^objective%.(.*)$")
+    if under and next(list, key) == nil then tail = format("objectives.%s.%s", key, under) end
+    return format("tasks.%s.%s", prefix, tail)
+  end
+  return rest and path or path
+end
+
+local function names_of(t)
+  local names = {}
+  for k in pairs(t) do names[#names + 1] = tostring(k) end
+  return names
+end
+
+-- Sets a value that exists; `fail` refuses.
+local function put(plan, path, value, fail)
+  local full = expand(plan, path)
+  local t, seen, last = plan.tree, "", nil
+  local parts = {}
+  for p in gmatch(full, "[^.]+") do parts[#parts + 1] = p end
+  for i, p in ipairs(parts) do
+    local key = p
+    if rawlen(t) > 0 and match(p, "^%d+$") then key = math.tointeger(tonumber(p)) + 1 end
+    if t[key] == nil then
+      fail(format("%s has no key '%s'%s", seen == "" and "recipe" or seen, p,
+        node.suggest(p, names_of(t))))
+    end
+    if i == #parts then
+      last = key
+    else
+      seen = seen == "" and p or seen .. "." .. p
+      if type(t[key]) ~= "table" then
+        fail(format("%s is %s in this recipe, so it has no key '%s'", seen,
+          t[key] == null and "not set" or node.describe(t[key]), parts[i + 1]))
+      end
+      t = t[key]
+    end
+  end
+  if full == "functions" or sub(full, 1, 10) == "functions." or full == "dowel" then
+    fail(format("'%s' cannot be set", full))
+  end
+  t[last] = value
+  if full == "schedule.0.steps" then plan.epochs = nil end
+  for k in next, plan.pos do -- what stood below is gone
+    if sub(k, 1, #full + 1) == full .. "." then plan.pos[k] = nil end
+  end
+  return full
+end
+
+-- A value given to `with` may be made by the vocabulary.
+local function plain(plan, path, t, value)
+  local kind = node.kind(value)
+  if kind == "lora" then return normal.lora(plan, path, value) end
+  if kind == "optimizer" then return normal.optimizer(plan, path, value) end
+  if kind == "model" then return normal.model(plan, path, value) end
+  if kind == "data" then
+    local task, eval = match(path, "^tasks%.([^.]+)%.(e?v?a?l?%.?)data$")
+    if task then
+      return normal.data(plan, path, value, task .. (eval ~= "" and ".eval" or ""), eval == "")
+    end
+  end
+  if kind ~= nil and kind ~= "schedule" then
+    node.refuse(t, path, "%s: d.%s { ... } cannot stand here", path, node.info(value).call)
+  end
+  return value
+end
+
+local function is_path(path)
+  return path == "model.path" or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
+end
+
+function methods:with(edits)
+  local old = plans[self]
+  if type(edits) ~= "table" then error("recipe:with: expected a table { [\"a.b\"] = value }", 2) end
+  node.made(edits, "with", "with")
+  local plan = copy_plan(old)
+  for path, value in pairs(edits) do
+    local function fail(text) node.refuse(edits, path, "%s", text) end
+    if type(path) ~= "string" then fail("recipe:with takes names like [\"tasks.main.rows\"]") end
+    local full = put(plan, path, value, fail)
+    plan.pos[full] = { t = edits, key = path, label = path }
+    value = plain(plan, full, edits, value)
+    if is_path(full) then value = normal.path(plan, edits, path, value, path) end
+    put(plan, path, deep(value), fail)
+    plan.pos[full] = { t = edits, key = path, label = path }
+  end
+  check(plan)
+  plans[plan.tree] = plan
+  return setmetatable(plan.tree, mt)
+end
+
+-- "a.b=v" from the command line; paths start at the working directory.
+function recipe.set(plan, text)
+  local path, raw = match(text, "^%s*([^=%s]+)%s*=(.*)$")
+  local function fail(message) error(format("--set %s: %s", text, message), 0) end
+  if not path then error(format("--set %s: expected KEY=VALUE", text), 0) end
+  local value = host.parse(raw)
+  if path == "epochs" and plan.epochs ~= nil then
+    if type(value) ~= "number" or not (value > 0 and value <= 1e6) then
+      fail("expected a number above 0")
+    end
+    plan.epochs = value
+    return
+  end
+  local full = put(plan, path, value, fail)
+  if is_path(full) and type(value) == "string" then
+    value = host.resolve(value, true)
+  elseif match(full, "%.files$") or full == "plugin_dirs" then
+    if type(value) == "string" then value = { value } end
+    for i, v in ipairs(value) do
+      if type(v) == "string" then value[i] = host.resolve(v, true) end
+    end
+  end
+  put(plan, path, value, fail)
+  plan.pos[full] = { set = "--set " .. text }
+end
+
+-- ---- the end -----------------------------------------------------------------------------------
+
+local function refuse_at(plan, path, text)
+  local p = plan.pos[path] or {}
+  if p.set then error(p.set .. ": " .. text, 0) end
+  if not p.t then error(format("%s: %s", host.recipe, text), 0) end
+  node.refuse(p.t, p.key, "%s", text)
+end
+
+local function missing(plan, full, what)
+  local given = plan.origin[full]
+  if not given or given == full then return format("no %s '%s'", what, full) end
+  return format("no %s '%s' (looked in %s)", what, given, host.folder)
+end
+
+local function check_data(plan, path, data)
+  for i, file in ipairs(data.files) do
+    local at = format("%s.files.%d", path, i - 1)
+    if not plan.pos[at] then at = path .. ".files" end
+    if not plan.pos[at] then at = path end
+    local kind = host.exists(file)
+    if kind == "dir" then
+      refuse_at(plan, at, format("'%s' is a folder, expected a file of rows",
+        plan.origin[file] or file))
+    elseif not kind then
+      refuse_at(plan, at, missing(plan, file, "data file"))
+    end
+  end
+end
+
+local function check_files(plan)
+  local tree = plan.tree
+  local at = plan.pos["model.path"] and "model.path" or "model"
+  if host.exists(tree.model.path) ~= "dir" then
+    refuse_at(plan, at, missing(plan, tree.model.path, "model folder"))
+  end
+  if not host.exists(tree.model.path .. "/config.json")
+    and not host.exists(tree.model.path .. "/adapter_config.json") then
+    refuse_at(plan, at, format("the model folder '%s' holds no config.json",
+      plan.origin[tree.model.path] or tree.model.path))
+  end
+  for name, task in pairs(tree.tasks) do
+    check_data(plan, format("tasks.%s.data", name), task.data)
+    if task.eval ~= null then check_data(plan, format("tasks.%s.eval.data", name), task.eval.data) end
+  end
+end
+
+-- Epochs become steps: rows are counted as the files hold them, before any is dropped.
+local function count_epochs(plan)
+  local tree = plan.tree
+  local name, task = next(tree.tasks)
+  local rows = 0
+  for _, file in ipairs(task.data.files) do
+    local n, why = host.rows(file)
+    if not n then refuse_at(plan, format("tasks.%s.data", name), why) end
+    rows = rows + n
+  end
+  if task.data.max_rows > 0 and rows > task.data.max_rows then rows = task.data.max_rows end
+  if rows == 0 then refuse_at(plan, format("tasks.%s.data", name), "the data has no rows") end
+  tree.schedule[1].steps = math.ceil(plan.epochs * rows / task.rows)
+end
+
+-- What the recipe's file returned, and the --set texts -> plan, functions
+function recipe.finish(value, ...)
+  local old = plans[value]
+  if not old then
+    error(format("%s: a recipe's file must end with `return d.recipe { ... }`, it returned %s",
+      host.recipe, node.describe(value)), 0)
+  end
+  local plan = copy_plan(old)
+  for _, text in ipairs { ... } do recipe.set(plan, text) end
+  check(plan)
+  if host.checks_files() then
+    check_files(plan)
+    if plan.epochs then count_epochs(plan) end
+  end
+  return plan.tree, plan.functions
+end
+
+return recipe
