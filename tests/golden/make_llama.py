@@ -1,7 +1,7 @@
 """Makes the fixtures in tests/golden/llama: small random models as Hugging Face folders, with
 logits, losses and gradients computed by transformers and PyTorch.
 
-    pip install torch==2.13.0 transformers==5.23.0 safetensors==0.8.0
+    pip install torch==2.13.0 transformers==5.23.0 safetensors==0.8.0 peft==0.21.2
     OMP_NUM_THREADS=1 python tests/golden/make_llama.py tests/golden/llama
 
 Weights are float32; everything expected is computed in float64 (where transformers itself casts to
@@ -17,12 +17,15 @@ sequence, <loss>.grad.<parameter> for each loss of the case, adamw.<parameter> a
     grpo   all four sequences; mean over sequences of the mean over its completion tokens of
            -min(ratio A, clip(ratio, 1 - eps, 1 + eps) A), ratio = exp(logp - old_logp)
     adamw  ten full-batch steps of torch.optim.AdamW on sft; only matrices are decayed
+
+The folder lora holds a PEFT adapter on the model of tied, with the same for its A and B alone.
 """
 import json
 import pathlib
 import sys
 
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM,
                           Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
@@ -40,7 +43,7 @@ CASES = {
     "tied": (LlamaConfig, LlamaForCausalLM, dict(tie_word_embeddings=True),
              ["sft", "dpo", "grpo", "adamw"], None),
     "untied_bias": (LlamaConfig, LlamaForCausalLM,
-                    dict(attention_bias=True, mlp_bias=True), ["sft", "dpo"], "old"),
+                    dict(attention_bias=True, mlp_bias=True), ["sft"], "old"),
     "llama3": (LlamaConfig, LlamaForCausalLM,
                dict(head_dim=16, tie_word_embeddings=True, rope_parameters=LLAMA3), ["sft"], None),
     "linear": (LlamaConfig, LlamaForCausalLM,
@@ -129,8 +132,8 @@ def forward(model, rows):
 
 
 def adamw(model, rows, tensors, numbers):
-    matrices = [p for p in model.parameters() if p.dim() == 2]
-    vectors = [p for p in model.parameters() if p.dim() == 1]
+    matrices = [p for _, p in trained(model) if p.dim() == 2]
+    vectors = [p for _, p in trained(model) if p.dim() == 1]
     hyper = dict(lr=1e-2, betas=(0.9, 0.95), eps=1e-8)
     opt = torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1},
                              {"params": vectors, "weight_decay": 0.0}], **hyper)
@@ -143,20 +146,17 @@ def adamw(model, rows, tensors, numbers):
         track.append(float(loss.detach()))
     numbers["adamw"] = {"lr": 1e-2, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8,
                         "weight_decay": 0.1, "losses": track}
-    for name, p in model.named_parameters():
+    for name, p in trained(model):
         tensors["adamw." + name] = p.detach().float().contiguous()
 
 
-def make(name, out, seed):
-    config_class, model_class, settings, kinds, edit = CASES[name]
-    generator = torch.Generator().manual_seed(seed)
-    model = model_class(config_class(**{**COMMON, **settings}))
-    randomise(model, generator)
-    model.save_pretrained(out)
-    (out / "generation_config.json").unlink(missing_ok=True)
-    if edit == "old":
-        old_spelling(out / "config.json")
+def trained(model):
+    """Parameters that move, by their name in the file."""
+    return [(n.replace(".default", ""), p) for n, p in model.named_parameters() if p.requires_grad]
 
+
+def expect(model, out, kinds, generator, made_with):
+    """Writes expected.json and expected.safetensors."""
     model = model.double().eval()
     rows = sequences(generator)
     with torch.no_grad():
@@ -169,14 +169,42 @@ def make(name, out, seed):
         loss = losses(kind, forward(model, rows)[1], columns)
         loss.backward()
         numbers[kind] = float(loss.detach())
-        for pname, p in model.named_parameters():
+        for pname, p in trained(model):
             tensors[f"{kind}.grad.{pname}"] = p.grad.float().contiguous()
     if "adamw" in kinds:
         adamw(model, rows, tensors, numbers)
     save_file(tensors, out / "expected.safetensors", metadata={"format": "pt"})
-    expected = {"made_with": f"torch {torch.__version__}, seed {seed}", "sequences": rows,
-                "losses": numbers, **{k: columns[k] for k in ("dpo", "grpo") if k in kinds}}
+    expected = {"made_with": made_with, "sequences": rows, "losses": numbers,
+                **{k: columns[k] for k in ("dpo", "grpo") if k in kinds}}
     (out / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+
+
+def make_lora(out, base, seed):
+    """An adapter on every kind of projection but k, with B away from its zero start."""
+    generator = torch.Generator().manual_seed(seed)
+    model = get_peft_model(
+        LlamaForCausalLM.from_pretrained(base, attn_implementation="eager", dtype=torch.float32),
+        LoraConfig(r=3, lora_alpha=5, use_rslora=True, task_type="CAUSAL_LM", target_modules=[
+            "q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))
+    with torch.no_grad():
+        for _, p in trained(model):
+            p.copy_(0.2 * torch.randn(p.shape, generator=generator))
+    model.peft_config["default"].base_model_name_or_path = "../tied"
+    model.save_pretrained(out)
+    (out / "README.md").unlink(missing_ok=True)
+    expect(model, out, ["sft", "dpo", "adamw"], generator, f"torch {torch.__version__}, seed {seed}")
+
+
+def make(name, out, seed):
+    config_class, model_class, settings, kinds, edit = CASES[name]
+    generator = torch.Generator().manual_seed(seed)
+    model = model_class(config_class(**{**COMMON, **settings}))
+    randomise(model, generator)
+    model.save_pretrained(out)
+    (out / "generation_config.json").unlink(missing_ok=True)
+    if edit == "old":
+        old_spelling(out / "config.json")
+    expect(model, out, kinds, generator, f"torch {torch.__version__}, seed {seed}")
 
 
 def main():
@@ -187,6 +215,8 @@ def main():
         out.mkdir(parents=True, exist_ok=True)
         make(name, out, 1000 + i)
         print(name, sum(f.stat().st_size for f in out.iterdir()))
+    (root / "lora").mkdir(exist_ok=True)
+    make_lora(root / "lora", root / "tied", 2000)
 
 
 if __name__ == "__main__":

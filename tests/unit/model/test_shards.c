@@ -66,7 +66,7 @@ static const struct {
     {"{\"metadata\":[],\"weight_map\":{\"x\":\"s1\",\"y\":\"s2\"}}",
      "metadata: wanted an object, found an array"},
     {"{\"weight_map\":{\"x\":\"s1\",\"y\":\"s2\"}} x",
-     "line 1, column 39: found 'x', wanted nothing after the value"},
+     "line 1, column 36: found 'x', wanted nothing after the value"},
 };
 
 static void fill(folder *f)
