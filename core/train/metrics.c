@@ -83,13 +83,18 @@ double dw_metric_value(const dw_metric *m)
     return m->fold == DOWEL_MEAN ? m->sum / m->weight : m->sum;
 }
 
+/* Yes or no: both values occur, or the name says that no others could. */
 static bool are_yes_or_no(const dw_metric *m)
 {
-    for (size_t i = 0; i < m->n_part; i++)
-        if ((m->part[i].value != 0 && m->part[i].value != 1) ||
-            m->part[i].weight != m->part[0].weight)
+    bool zero = false, one = false;
+    for (size_t i = 0; i < m->n_part; i++) {
+        double v = m->part[i].value;
+        if ((v != 0 && v != 1) || m->part[i].weight != m->part[0].weight)
             return false;
-    return true;
+        zero |= v == 0;
+        one |= v == 1;
+    }
+    return (zero && one) || strstr(m->name, "accurac");
 }
 
 double dw_metric_ci95(const dw_metric *m)

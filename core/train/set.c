@@ -63,13 +63,13 @@ static void count(dw_set *s)
         s->step_seqs += n > 0;
         s->step_toks += n;
     }
-    s->input_tokens = dw_pack_rows(s->pack, s->n_seq) + s->n_seq;
 }
 
 void dw_set_seal(dw_set *s)
 {
     s->mask = dw_arena_alloc(s->arena, s->n_tok + 1);
     memset(s->mask, 1, s->n_tok);
+    s->input_tokens = dw_pack_rows(s->pack, s->n_seq) + s->n_seq;
     count(s);
 }
 

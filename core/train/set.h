@@ -35,7 +35,7 @@ typedef struct dw_set {
     double temperature;
     double step_seqs, step_toks; /* trained sequences with a counted token, and those tokens */
     uint64_t step;
-    uint64_t input_tokens; /* prompts once per sharing group, and completions */
+    uint64_t input_tokens; /* prompts once per sharing group, and completions; before compaction */
 } dw_set;
 
 /* Room for n sequences. */
