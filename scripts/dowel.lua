@@ -8,6 +8,13 @@ local type, format, setmetatable = type, string.format, setmetatable
 
 local d = {}
 
+-- Words keep a copy, so that one table of settings may serve several of them.
+local function copy(t)
+  local out = {}
+  for k, v in next, t do out[k] = v end
+  return out
+end
+
 -- A word that takes one table with these keys.
 local function word(name, kind, keys, positions)
   d[name] = function(t)
@@ -15,7 +22,7 @@ local function word(name, kind, keys, positions)
       node.refuse(node.made({}, kind, name), nil, "d.%s: expected a table { ... }, got %s", name,
         node.describe(t))
     end
-    node.made(t, kind, name)
+    t = node.made(copy(t), kind, name)
     node.keys(t, "d." .. name, keys, positions)
     return t
   end
@@ -48,7 +55,7 @@ local function schedule(name, keys)
   local plain = d[name]
   d[name] = function(t)
     if name == "constant" and type(t) == "number" then t = { value = t } end
-    plain(t)
+    t = plain(t)
     t.schedule = name
     return t
   end
@@ -71,7 +78,7 @@ for _, kind in ipairs { "objective", "estimator", "reward" } do
         node.refuse(node.made({}, kind, kind), nil, 'd.%s "%s": expected a table of options, got %s',
           kind, id, node.describe(options))
       end
-      node.made(options, kind, kind)
+      options = node.made(copy(options), kind, kind)
       plugin_of[options] = id
       return options
     end
@@ -93,7 +100,7 @@ function d.mix(t)
     node.refuse(node.made({}, "mix", "mix"), nil, "d.mix: expected a table { ... }, got %s",
       node.describe(t))
   end
-  return node.made(t, "mix", "mix")
+  return node.made(copy(t), "mix", "mix")
 end
 
 function d.recipe(t)
@@ -101,7 +108,7 @@ function d.recipe(t)
     node.refuse(node.made({}, "recipe", "recipe"), nil, "d.recipe: expected a table { ... }, got %s",
       node.describe(t))
   end
-  return recipe.create(node.made(t, "recipe", "recipe"))
+  return recipe.create(node.made(copy(t), "recipe", "recipe"))
 end
 
 local names = {}

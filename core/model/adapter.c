@@ -170,7 +170,7 @@ dw_status dw_adapter_read(dw_model *m, const char *dir, dw_err *err)
     size_t n = dw_weights_adapter_slices(&m->arena, &m->desc, &m->lora, &m->adapter, &slice);
     dw_status st =
         dw_weights_check(c, slice, n, "adapter_config.json and its base", NULL, NULL, err);
-    if (st == DW_OK)
+    if (st == DW_OK && !m->outline)
         st = dw_weights_read(c, slice, n, &m->adapter, err);
     if (st < 0)
         dw_err_prefix(err, "%s", path);
@@ -209,6 +209,7 @@ dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
     dw_arena a = {0};
     dw_buf config = {0};
     dw_slice *slice = NULL;
+    dw_assert(!m->outline);
     if (!m->has_adapter)
         return dw_fail(err, DW_E_USAGE, "the model has no adapter to save");
     size_t n = dw_weights_adapter_slices(&a, &m->desc, &m->lora, &m->adapter, &slice);

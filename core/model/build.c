@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/clock.h"
@@ -21,7 +22,7 @@ static dw_vector vector(const dw_params *p, const char *name)
     if (i < 0)
         return (dw_vector){0};
     size_t at = p->weight[i].offset;
-    return (dw_vector){p->w + at, p->g ? p->g + at : NULL, p->weight[i].rows};
+    return (dw_vector){p->w ? p->w + at : NULL, p->g ? p->g + at : NULL, p->weight[i].rows};
 }
 
 static dw_matrix matrix(const dw_params *p, const char *name)
@@ -30,7 +31,7 @@ static dw_matrix matrix(const dw_params *p, const char *name)
     if (i < 0)
         return (dw_matrix){0};
     size_t at = p->weight[i].offset;
-    return (dw_matrix){.w = p->w + at,
+    return (dw_matrix){.w = p->w ? p->w + at : NULL,
                        .g = p->g ? p->g + at : NULL,
                        .rows = p->weight[i].rows,
                        .cols = p->weight[i].cols};
@@ -152,36 +153,50 @@ static double gib(size_t bytes)
     return (double)bytes / 1073741824.0;
 }
 
+static void *map(const dw_model *m, size_t bytes)
+{
+    if (!m->outline)
+        return dw_tensor_map(bytes);
+    void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static dw_status check_memory(const dw_model *m, size_t weights, size_t grads, dw_err *err)
+{
+    size_t total = weights + grads + m->panel_bytes;
+    long free_kib = dw_mem_available_kib();
+    if (m->outline || free_kib < 0 || total / 1024 <= (size_t)free_kib)
+        return DW_OK;
+    return dw_fail(err, DW_E_LIMIT,
+                   "the model needs %.2f GiB (weights %.2f, gradients %.2f, packed copy %.2f), "
+                   "%.2f GiB are free",
+                   gib(total), gib(weights), gib(grads), gib(m->panel_bytes),
+                   gib((size_t)free_kib * 1024));
+}
+
 /* Maps everything; says what it would take when there is not enough. */
-static dw_status map_all(dw_model *m, bool base_grad, dw_err *err)
+static dw_status map_all(dw_model *m, dw_err *err)
 {
     wire(m);
-    size_t panels = 0;
-    each_base(m, count_panels, &panels);
+    each_base(m, count_panels, &m->panel_bytes);
     if (m->has_adapter)
-        each_adapter(m, count_panels, &panels);
+        each_adapter(m, count_panels, &m->panel_bytes);
     size_t base = m->base.n * sizeof(dw_real), adapter = m->adapter.n * sizeof(dw_real);
+    bool base_grad = m->trainable && !m->has_adapter;
     size_t grads = base_grad ? base : m->trainable ? adapter : 0;
-    size_t total = base + adapter + grads + panels;
-    long free_kib = dw_mem_available_kib();
-    if (free_kib >= 0 && total / 1024 > (size_t)free_kib)
-        return dw_fail(err, DW_E_LIMIT,
-                       "the model needs %.2f GiB (weights %.2f, gradients %.2f, packed copy %.2f), "
-                       "%.2f GiB are free",
-                       gib(total), gib(base + adapter), gib(grads), gib(panels),
-                       gib((size_t)free_kib * 1024));
-    m->base.w = dw_tensor_map(base);
-    m->base.g = base_grad ? dw_tensor_map(base) : NULL;
-    m->panel_bytes = panels;
-    m->panel_mem = dw_tensor_map(panels);
+    DW_TRY(check_memory(m, base + adapter, grads, err));
+    m->base.w = map(m, base);
+    m->base.g = base_grad ? map(m, base) : NULL;
+    m->panel_mem = map(m, m->panel_bytes);
     bool ok = m->base.w && m->panel_mem && (!base_grad || m->base.g);
     if (ok && m->has_adapter) {
-        m->adapter.w = dw_tensor_map(adapter);
-        m->adapter.g = m->trainable ? dw_tensor_map(adapter) : NULL;
+        m->adapter.w = map(m, adapter);
+        m->adapter.g = m->trainable ? map(m, adapter) : NULL;
         ok = m->adapter.w && (!m->trainable || m->adapter.g);
     }
     if (!ok)
-        return dw_fail(err, DW_E_LIMIT, "out of memory: the model needs %.2f GiB", gib(total));
+        return dw_fail(err, DW_E_LIMIT, "out of memory: the model needs %.2f GiB",
+                       gib(base + adapter + grads + m->panel_bytes));
     return DW_OK;
 }
 
@@ -208,7 +223,7 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
         DW_TRY(dw_weights_adapter(&m->arena, &m->desc, &m->lora, &m->adapter, err));
     }
     m->layer = dw_arena_alloc(&m->arena, m->desc.layers * sizeof *m->layer);
-    DW_TRY(map_all(m, m->trainable && !m->has_adapter, err));
+    DW_TRY(map_all(m, err));
     memset(m->layer, 0, m->desc.layers * sizeof *m->layer);
     wire(m); /* again, now that the arenas have addresses */
     size_t at = 0;
@@ -229,13 +244,14 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
     return DW_OK;
 }
 
-dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_model_options *o,
-                         dw_model **out, dw_err *err)
+static dw_status create(const dw_exec *x, const dw_description *d, const dw_model_options *o,
+                        bool outline, dw_model **out, dw_err *err)
 {
     dw_model *m = dw_zalloc(1, sizeof *m);
     m->x = x;
     m->desc = *d;
     m->trainable = o->trainable;
+    m->outline = outline;
     *out = NULL;
     dw_status st = build(m, o, err);
     if (st < 0)
@@ -243,6 +259,18 @@ dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_mod
     else
         *out = m;
     return st;
+}
+
+dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_model_options *o,
+                         dw_model **out, dw_err *err)
+{
+    return create(x, d, o, false, out, err);
+}
+
+dw_status dw_model_build_outline(const dw_exec *x, const dw_description *d,
+                                 const dw_model_options *o, dw_model **out, dw_err *err)
+{
+    return create(x, d, o, true, out, err);
 }
 
 void dw_model_changed(dw_model *m)

@@ -3,32 +3,46 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "model/source.h"
 
-static void unmap_params(dw_params *p)
+static void unmap(const dw_model *m, void *p, size_t bytes)
 {
-    if (p->w)
-        dw_tensor_unmap(p->w, p->n * sizeof(dw_real));
-    if (p->g)
-        dw_tensor_unmap(p->g, p->n * sizeof(dw_real));
+    if (p && m->outline)
+        munmap(p, bytes);
+    else if (p)
+        dw_tensor_unmap(p, bytes);
+}
+
+static void unmap_params(const dw_model *m, const dw_params *p)
+{
+    unmap(m, p->w, p->n * sizeof(dw_real));
+    unmap(m, p->g, p->n * sizeof(dw_real));
 }
 
 void dw_model_free(dw_model *m)
 {
     if (!m)
         return;
-    unmap_params(&m->base);
-    unmap_params(&m->adapter);
-    if (m->panel_mem)
-        dw_tensor_unmap(m->panel_mem, m->panel_bytes);
+    unmap_params(m, &m->base);
+    unmap_params(m, &m->adapter);
+    unmap(m, m->panel_mem, m->panel_bytes);
     dw_tokenizer_free(m->tokenizer);
     if (m->source)
         dw_buf_finish(&m->source->config);
     dw_arena_finish(&m->arena);
     dw_free(m);
+}
+
+size_t dw_model_bytes(const dw_model *m)
+{
+    size_t n = m->panel_bytes;
+    n += m->base.n * sizeof(dw_real) * (m->base.g ? 2 : 1);
+    n += m->adapter.n * sizeof(dw_real) * (m->adapter.g ? 2 : 1);
+    return n;
 }
 
 const dw_description *dw_model_description(const dw_model *m)
@@ -84,6 +98,11 @@ size_t dw_model_n_params(const dw_model *m)
     return count(&m->base);
 }
 
+size_t dw_model_n_adapter_params(const dw_model *m)
+{
+    return count(&m->adapter);
+}
+
 static void hash_params(dw_sha256 *h, const dw_params *p)
 {
     for (size_t i = 0; i < p->n_weight; i++) {
@@ -97,6 +116,7 @@ static void hash_params(dw_sha256 *h, const dw_params *p)
 
 void dw_model_hash(const dw_model *m, char out[65])
 {
+    dw_assert(!m->outline);
     dw_sha256 *h = dw_sha256_create();
     hash_params(h, &m->base);
     if (m->has_adapter) {

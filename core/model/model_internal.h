@@ -58,6 +58,7 @@ struct dw_model {
     const dw_exec *x;
     dw_description desc;
     bool trainable;
+    bool outline; /* w, g and panels are addresses without memory: never to be read */
 
     dw_params base;    /* base.g: only when trainable and without adapter */
     dw_params adapter; /* n_weight 0 without adapter */
@@ -96,6 +97,9 @@ struct dw_model {
  * what does not fit into memory with the arithmetic. */
 dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_model_options *o,
                          dw_model **out, dw_err *err);
+/* The same without memory behind it: sizes for planning. */
+dw_status dw_model_build_outline(const dw_exec *x, const dw_description *d,
+                                 const dw_model_options *o, dw_model **out, dw_err *err);
 /* Matrices normal(0, std), norms 1 (0 with norm_unit_offset), biases 0; the same for a seed
  * whatever the threads. Does not touch the adapter, and does not pack. */
 void dw_model_fill(dw_model *m, uint64_t seed, double std);

@@ -228,6 +228,7 @@ typedef struct plan {
     const char *adapter_dir; /* NULL without */
     dw_model_options o;
     dw_checkpoint *c; /* NULL: random weights */
+    bool outline;
     dw_description d;
     dw_buf config;
     double std;
@@ -260,24 +261,25 @@ static dw_status fill(dw_model *m, plan *p, dw_err *err)
     m->source->config = p->config;
     p->config = (dw_buf){0};
     note_source(m, p->c);
-    if (p->c) {
+    if (p->c && !p->outline) {
         dw_status st = dw_weights_read(p->c, m->source->slice, m->source->n_slice, &m->base, err);
         if (st < 0) {
             dw_err_prefix(err, "%s", p->dir);
             return st;
         }
-    } else {
+    } else if (!p->outline) {
         dw_model_fill(m, p->o.seed, p->std);
     }
     if (p->adapter_dir) {
         m->adapter_dir = dw_arena_strdup(&m->arena, p->adapter_dir);
         DW_TRY(dw_adapter_read(m, p->adapter_dir, err));
-    } else if (m->has_adapter) {
+    } else if (m->has_adapter && !p->outline) {
         dw_model_fill_adapter(m, p->o.seed);
     }
     DW_TRY(read_tokenizer(m, &p->o, err));
     DW_TRY(read_stops(m, err));
-    dw_model_changed(m);
+    if (!p->outline)
+        dw_model_changed(m);
     return DW_OK;
 }
 
@@ -292,7 +294,8 @@ static dw_status make(plan *p, dw_model **out, dw_err *err)
         }
     }
     dw_model *m = NULL;
-    dw_status st = dw_model_build(p->x, &p->d, &p->o, &m, err);
+    dw_status st = p->outline ? dw_model_build_outline(p->x, &p->d, &p->o, &m, err)
+                              : dw_model_build(p->x, &p->d, &p->o, &m, err);
     if (st < 0) {
         dw_err_prefix(err, "%s", p->dir);
         return st;
@@ -322,11 +325,11 @@ static dw_status check_dir(const char *dir, dw_err *err)
     return dw_fail(err, DW_E_INPUT, "%s: a file; wanted the folder that holds it", dir);
 }
 
-dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
-                        dw_model **out, dw_err *err)
+static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_options *o,
+                             bool outline, dw_model **out, dw_err *err)
 {
     dw_arena a = {0};
-    plan p = {.x = x, .dir = dir, .o = *o};
+    plan p = {.x = x, .dir = dir, .o = *o, .outline = outline};
     dw_lora_spec spec = {0};
     char *base = NULL;
     *out = NULL;
@@ -351,6 +354,18 @@ dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_option
     dw_buf_finish(&p.config);
     dw_arena_finish(&a);
     return st;
+}
+
+dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
+                        dw_model **out, dw_err *err)
+{
+    return open_folder(x, dir, o, false, out, err);
+}
+
+dw_status dw_model_outline(const dw_exec *x, const char *dir, const dw_model_options *o,
+                           dw_model **out, dw_err *err)
+{
+    return open_folder(x, dir, o, true, out, err);
 }
 
 dw_status dw_model_init(const dw_exec *x, const char *dir, const dw_model_options *o,

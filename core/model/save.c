@@ -289,7 +289,7 @@ static dw_status check_not_source(const dw_model *m, const char *dir, dw_err *er
 dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype dtype,
                                uint64_t shard_bytes, dw_err *err)
 {
-    dw_assert(m->source);
+    dw_assert(m->source && !m->outline);
     DW_TRY(check_not_source(m, dir, err));
     dw_arena a = {0};
     dw_buf config = {0};

@@ -34,22 +34,34 @@ static void send_answer(const answer *a)
     }
 }
 
-/* The interrupted call may be anywhere, but the process ends here and what is read (the chain of
- * calls) is only written between calls: good enough to name a line. */
-static void on_time_out(int sig)
+static void send_time_out(const char *file, int line)
 {
     static answer a;
-    int line = 0;
-    const char *file = watched && watched->L ? dw_state_where(watched->L, &line, NULL) : NULL;
     a.status = DW_E_RECIPE;
-    if (file)
+    if (line)
         snprintf(a.err.text, sizeof a.err.text, "%s:%d: used more than %d s of processor time",
                  file, line, DW_SCRIPT_SECONDS);
     else
-        snprintf(a.err.text, sizeof a.err.text, "%s: used more than %d s of processor time",
-                 watched_recipe, DW_SCRIPT_SECONDS);
+        snprintf(a.err.text, sizeof a.err.text, "%s: used more than %d s of processor time", file,
+                 DW_SCRIPT_SECONDS);
     send_answer(&a);
     _exit(0);
+}
+
+static void on_lost(int sig)
+{
+    send_time_out(watched_recipe, 0);
+}
+
+/* The interrupted call may be anywhere, but the process ends here and what is read (the chain of
+ * calls) is written only where a call begins or ends; should it be torn, the line goes missing. */
+static void on_time_out(int sig)
+{
+    int line = 0;
+    signal(SIGSEGV, on_lost);
+    signal(SIGBUS, on_lost);
+    const char *file = watched && watched->L ? dw_state_where(watched->L, &line, NULL) : NULL;
+    send_time_out(file ? file : watched_recipe, file ? line : 0);
 }
 
 void dw_child_watch(dw_script *s)
@@ -62,6 +74,9 @@ static void run_child(dw_status (*trial)(void *ctx, dw_err *err), void *ctx)
     static answer a;
     struct rlimit cpu = {DW_SCRIPT_SECONDS, DW_SCRIPT_SECONDS + 1};
     struct sigaction sa = {.sa_handler = on_time_out};
+    static const int inherited[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGINT, SIGTERM};
+    for (size_t i = 0; i < sizeof inherited / sizeof *inherited; i++)
+        signal(inherited[i], SIG_DFL); /* the parent's handlers would act on the parent's behalf */
     sigaction(SIGXCPU, &sa, NULL);
     setrlimit(RLIMIT_CPU, &cpu);
     a.status = trial(ctx, &a.err);

@@ -148,7 +148,7 @@ static void flag(lua_State *L, const char *name, bool value)
 }
 
 /* plugin(id, dirs) -> {objective, estimator, reward: which kinds; texts, pairs, rollouts: what
- * the objective feeds on}, or nil and why */
+ * the objective feeds on; paths: its options of that type}, or nil and why */
 static int host_plugin(lua_State *L)
 {
     const dw_plugin_info *p;
@@ -165,6 +165,11 @@ static int host_plugin(lua_State *L)
     flag(L, "texts", feeds & DOWEL_TEXTS);
     flag(L, "pairs", feeds & DOWEL_PAIRS);
     flag(L, "rollouts", feeds & DOWEL_ROLLOUTS);
+    lua_newtable(L);
+    for (uint32_t i = 0; i < p->plugin.n_params; i++)
+        if (p->plugin.params[i].type == DOWEL_PATH)
+            flag(L, p->plugin.params[i].name, true);
+    lua_setfield(L, -2, "paths");
     return 1;
 }
 

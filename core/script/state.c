@@ -70,6 +70,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
         return;
     s->exhausted = true;
     lua_sethook(L, on_count, LUA_MASKCOUNT, 1);
+    lua_sethook(s->L, on_count, LUA_MASKCOUNT, 1); /* what resumed this coroutine stops too */
     lua_pushfstring(L, "%s: used more than %d million instructions", s->where,
                     DW_SCRIPT_BUDGET / (1000000 / DW_SCRIPT_HOOK_EVERY));
     lua_error(L);

@@ -11,7 +11,7 @@ typedef struct forward_job {
     const dw_head_spec *h;
     const dw_head_pair *pair;
     dw_head_state *s;
-    dw_head_reads reads;
+    bool top; /* the argmax is wanted */
     size_t row_block;
     const dw_real *hidden; /* gather: source */
     size_t ld;
@@ -88,7 +88,7 @@ static void forward_task(void *ctx, size_t task, int thread)
         dw_head_product(j->x, j->h, s->hidden + row0 * j->h->d, j->h->d, rows, c, n, logits, ld);
         for (size_t r = 0; r < rows; r++) {
             dw_head_stats unit =
-                dw_head_stats_unit(j->x->kernels, logits + r * ld, n, c, inverse, j->reads);
+                dw_head_stats_unit(j->x->kernels, logits + r * ld, n, c, inverse, j->top);
             dw_head_stats_merge(&stats[r], &unit);
             dw_head_pick(s, j->pair, row0 + r, c, n, logits + r * ld);
         }
@@ -130,15 +130,13 @@ static dw_status run_forward(const dw_exec *x, const dw_head_spec *h, const dw_r
                              dw_head_state *s)
 {
     forward_job j = {.x = x, .h = h, .pair = pair, .s = s, .hidden = hidden, .ld = ld};
-    j.reads = (dw_head_reads){.square = out->collision != NULL,
-                              .logits = out->mean_logp != NULL || out->mean_logit != NULL,
-                              .top = out->top1 != NULL};
+    j.top = out->top1 != NULL;
     j.row_block = dw_head_row_block(s->n_rows);
     size_t n_row_block = (s->n_rows + j.row_block - 1) / j.row_block;
     list_rows(s, pair);
     dw_pool_run(x->pool, n_row_block, gather_task, &j);
     if (s->mode == DW_HEAD_JACOBIAN)
-        dw_head_jacobian(x, h, pair, j.reads, s);
+        dw_head_jacobian(x, h, pair, j.top, s);
     else
         dw_pool_run(x->pool, n_row_block * s->n_blocks, forward_task, &j);
     write_columns(h, pair, s, out);

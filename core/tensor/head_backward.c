@@ -35,33 +35,30 @@ static row_grad grad_of(const backward_job *j, size_t row)
 
 /* Logits of columns column .. column + n - 1 become their derivatives:
  *     (mean_logp / vocab - p (logp + mean_logp + entropy (ln p + H))) / temperature
- * and the pairs' own [j = target] logp / temperature. lse is subtracted in two parts: as one real
- * it would shift every ln p of the row alike. */
+ * and the pairs' own [j = target] logp / temperature. */
 static void differentiate(const backward_job *j, size_t row, size_t column, size_t n, dw_real *z)
 {
-    dw_real t[DW_HEAD_UNIT], p[DW_HEAD_UNIT], inverse = dw_head_inverse(j->h);
+    dw_real slope[DW_HEAD_UNIT];
     const dw_head_state *s = j->s;
     row_grad g = grad_of(j, row);
-    dw_real hi = (dw_real)s->lse[row], lo = (dw_real)(s->lse[row] - (double)hi);
-    dw_real c0 =
-        (dw_real)((g.logp + g.mean_logp + g.entropy * s->entropy[row]) / j->h->temperature);
-    dw_real c1 = (dw_real)(g.entropy / j->h->temperature);
-    dw_real c2 = (dw_real)(g.mean_logp / (double)j->h->vocab / j->h->temperature);
-    for (size_t i = 0; i < n; i++)
-        t[i] = (z[i] * inverse - hi) - lo;
-    j->x->kernels->vexp(t, p, n);
-    if (j->h->softcap != 0)
-        for (size_t i = 0; i < n; i++)
-            z[i] = (c2 - p[i] * (c0 + c1 * t[i])) * dw_head_cap_slope(j->h, z[i]);
-    else
-        for (size_t i = 0; i < n; i++)
-            z[i] = c2 - p[i] * (c0 + c1 * t[i]);
+    double tau = j->h->temperature, h = s->entropy[row];
+    dw_softmax_terms t = {.scale = dw_head_inverse(j->h),
+                          .lse_hi = (dw_real)s->lse[row],
+                          .constant = (dw_real)(g.mean_logp / (double)j->h->vocab / tau),
+                          .factor = (dw_real)((g.logp + g.mean_logp + g.entropy * h) / tau),
+                          .slope = (dw_real)(g.entropy / tau)};
+    t.lse_lo = (dw_real)(s->lse[row] - (double)t.lse_hi);
+    for (size_t i = 0; i < n && j->h->softcap != 0; i++)
+        slope[i] = dw_head_cap_slope(j->h, z[i]);
+    j->x->kernels->softmax_grad(&t, z, n);
+    for (size_t i = 0; i < n && j->h->softcap != 0; i++)
+        z[i] *= slope[i];
     for (size_t q = s->first[row]; q < s->first[row + 1]; q++) {
         size_t target = (size_t)j->pair[q].target;
         if (target < column || target >= column + n)
             continue;
-        dw_real slope = j->h->softcap != 0 ? dw_head_cap_slope(j->h, s->pick[q]) : 1;
-        z[target - column] += (dw_real)(j->d_logp[q] / j->h->temperature) * slope;
+        dw_real own = (dw_real)(j->d_logp[q] / tau);
+        z[target - column] += j->h->softcap != 0 ? own * dw_head_cap_slope(j->h, s->pick[q]) : own;
     }
 }
 

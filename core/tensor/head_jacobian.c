@@ -15,7 +15,7 @@ typedef struct jacobian_job {
     const dw_head_pair *pair;
     dw_head_state *s;
     dw_head_stats *run; /* [n_rows] merged statistics so far */
-    dw_head_reads reads;
+    bool top;
     size_t row0, rows, row_block; /* of the chunk */
     size_t block, begin, n;       /* columns */
 } jacobian_job;
@@ -42,28 +42,20 @@ static void weigh_row(const jacobian_job *j, dw_real *z, dw_real *v_weight, dw_r
                       dw_real max)
 {
     const dw_head_spec *h = j->h;
-    dw_real t[DW_HEAD_UNIT], inverse = dw_head_inverse(h);
     for (size_t c = 0; c < j->n; c += DW_HEAD_UNIT) {
         size_t n = dw_head_min(DW_HEAD_UNIT, j->n - c);
-        dw_real *w = z + c;
+        dw_real slope[DW_HEAD_UNIT], *vw = v_weight == NULL ? NULL : v_weight + c;
+        for (size_t i = 0; i < n && h->softcap != 0; i++)
+            slope[i] = dw_head_cap_slope(h, z[c + i]);
+        j->x->kernels->softmax_weights(dw_head_inverse(h), max, z + c, vw, n);
+        if (h->softcap == 0)
+            continue;
         for (size_t i = 0; i < n; i++)
-            t[i] = w[i] * inverse - max;
-        if (m_weight != NULL)
-            for (size_t i = 0; i < n; i++)
-                m_weight[c + i] = dw_head_cap_slope(h, w[i]);
-        if (h->softcap != 0) {
-            dw_real slope[DW_HEAD_UNIT];
-            for (size_t i = 0; i < n; i++)
-                slope[i] = dw_head_cap_slope(h, w[i]);
-            j->x->kernels->vexp(t, w, n);
-            for (size_t i = 0; i < n; i++)
-                w[i] *= slope[i];
-        } else {
-            j->x->kernels->vexp(t, w, n);
-        }
-        if (v_weight != NULL)
-            for (size_t i = 0; i < n; i++)
-                v_weight[c + i] = t[i] * w[i];
+            z[c + i] *= slope[i];
+        for (size_t i = 0; i < n && vw != NULL; i++)
+            vw[i] *= slope[i];
+        for (size_t i = 0; i < n && m_weight != NULL; i++)
+            m_weight[c + i] = slope[i];
     }
 }
 
@@ -83,7 +75,7 @@ static void block_task(void *ctx, size_t task, int thread)
         for (size_t c = 0; c < j->n; c += DW_HEAD_UNIT) {
             dw_head_stats unit =
                 dw_head_stats_unit(j->x->kernels, z + c, dw_head_min(DW_HEAD_UNIT, j->n - c),
-                                   j->begin + c, inverse, j->reads);
+                                   j->begin + c, inverse, j->top);
             dw_head_stats_merge(&stats[r], &unit);
         }
         dw_head_pick(s, j->pair, row, j->begin, j->n, z);
@@ -131,10 +123,10 @@ static void common_mean(const dw_exec *x, const dw_head_spec *h, dw_real *mean)
         mean[i] /= (dw_real)h->vocab;
 }
 
-void dw_head_jacobian(const dw_exec *x, const dw_head_spec *h, const dw_head_pair *pair,
-                      dw_head_reads reads, dw_head_state *s)
+void dw_head_jacobian(const dw_exec *x, const dw_head_spec *h, const dw_head_pair *pair, bool top,
+                      dw_head_state *s)
 {
-    jacobian_job j = {.x = x, .h = h, .pair = pair, .s = s, .reads = reads};
+    jacobian_job j = {.x = x, .h = h, .pair = pair, .s = s, .top = top};
     j.run = s->stats + s->n_blocks * s->n_rows;
     for (size_t r = 0; r < s->n_rows; r++)
         j.run[r] = dw_head_stats_empty();

@@ -3,82 +3,20 @@
 
 #include <string.h>
 
-typedef dw_real real4 __attribute__((vector_size(4 * sizeof(dw_real))));
-typedef double double4 __attribute__((vector_size(4 * sizeof(double))));
-
-enum { LANES = 16 };
-
-typedef struct lanes {
-    double4 v[LANES / 4];
-} lanes;
-
-static double lanes_sum(const lanes *l)
-{
-    double4 s = (l->v[0] + l->v[1]) + (l->v[2] + l->v[3]);
-    return (s[0] + s[1]) + (s[2] + s[3]);
-}
-
-/* t and e are padded to whole LANES with terms that add nothing. */
-static void sum_exponents(const dw_real *t, const dw_real *e, size_t n, dw_head_stats *s,
-                          bool square)
-{
-    lanes sum = {0}, dot = {0}, sq = {0};
-    for (size_t i = 0; i < n; i += LANES)
-        for (size_t j = 0; j < LANES / 4; j++) {
-            real4 tr, er;
-            memcpy(&tr, t + i + 4 * j, sizeof tr);
-            memcpy(&er, e + i + 4 * j, sizeof er);
-            double4 td = __builtin_convertvector(tr, double4);
-            double4 ed = __builtin_convertvector(er, double4);
-            sum.v[j] += ed;
-            dot.v[j] += td * ed;
-            if (square)
-                sq.v[j] += ed * ed;
-        }
-    s->sum = lanes_sum(&sum);
-    s->dot = lanes_sum(&dot);
-    s->square = lanes_sum(&sq);
-}
-
-static double sum_logits(const dw_real *z, size_t n)
-{
-    lanes sum = {0};
-    size_t i = 0;
-    for (; i + LANES <= n; i += LANES)
-        for (size_t j = 0; j < LANES / 4; j++) {
-            real4 r;
-            memcpy(&r, z + i + 4 * j, sizeof r);
-            sum.v[j] += __builtin_convertvector(r, double4);
-        }
-    double rest = 0;
-    for (; i < n; i++)
-        rest += (double)z[i];
-    return lanes_sum(&sum) + rest;
-}
-
 dw_head_stats dw_head_stats_unit(const dw_kernels *kernels, const dw_real *logits, size_t n,
-                                 size_t column, dw_real inverse, dw_head_reads reads)
+                                 size_t column, dw_real inverse, bool top)
 {
-    _Alignas(64) dw_real t[DW_HEAD_UNIT], e[DW_HEAD_UNIT];
-    size_t full = (n + LANES - 1) / LANES * LANES;
+    double sums[4];
     dw_head_stats s = {0};
-    dw_assert(n > 0 && n <= DW_HEAD_UNIT);
-    for (size_t i = 0; i < n; i++)
-        t[i] = logits[i] * inverse;
-    dw_real max = kernels->vmax(t, n);
-    if (reads.top)
-        while (s.top < n && !(t[s.top] >= max))
-            s.top++;
-    for (size_t i = 0; i < n; i++)
-        t[i] -= max;
-    for (size_t i = n; i < full; i++)
-        t[i] = -1000; /* exp gives 0, and 0 times this is 0 */
-    kernels->vexp(t, e, full);
+    dw_real max = kernels->softmax_sums(logits, inverse, n, sums);
+    while (top && s.top + 1 < n && !(logits[s.top] * inverse >= max))
+        s.top++;
     s.max = (double)max;
+    s.sum = sums[0];
+    s.dot = sums[1];
+    s.square = sums[2];
+    s.logits = sums[3];
     s.top += (uint32_t)column;
-    sum_exponents(t, e, full, &s, reads.square);
-    if (reads.logits)
-        s.logits = sum_logits(logits, n);
     return s;
 }
 
@@ -125,9 +63,8 @@ void dw_head_row_stats(const dw_head_spec *h, const dw_exec *x, const dw_real *l
         dw_head_stats block = dw_head_stats_empty();
         size_t end = dw_head_min(b + DW_HEAD_BLOCK, h->vocab);
         for (size_t c = b; c < end; c += DW_HEAD_UNIT) {
-            dw_head_stats unit =
-                dw_head_stats_unit(x->kernels, logits + c, dw_head_min(DW_HEAD_UNIT, end - c), c,
-                                   inverse, (dw_head_reads){0});
+            dw_head_stats unit = dw_head_stats_unit(
+                x->kernels, logits + c, dw_head_min(DW_HEAD_UNIT, end - c), c, inverse, false);
             dw_head_stats_merge(&block, &unit);
         }
         dw_head_stats_merge(&row, &block);

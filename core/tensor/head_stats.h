@@ -8,7 +8,7 @@
 
 /* A row is read in units: sums run in fixed lanes inside one, units merge in order inside a block,
  * blocks in order. */
-enum { DW_HEAD_UNIT = 384 };
+enum { DW_HEAD_UNIT = DW_SUMS_MAX };
 
 /* Of x = logit / temperature over some columns, relative to their maximum. */
 typedef struct dw_head_stats {
@@ -19,11 +19,6 @@ typedef struct dw_head_stats {
     double logits; /* logits */
     uint32_t top;  /* first column of the maximum */
 } dw_head_stats;
-
-/* What a pass needs besides sum and dot. */
-typedef struct dw_head_reads {
-    bool square, logits, top;
-} dw_head_reads;
 
 static inline size_t dw_head_min(size_t a, size_t b)
 {
@@ -40,9 +35,9 @@ static inline dw_head_stats dw_head_stats_empty(void)
 {
     return (dw_head_stats){.max = -INFINITY};
 }
-/* Of n <= DW_HEAD_UNIT logits, the first of which is `column`. */
+/* Of n <= DW_HEAD_UNIT logits, the first of which is `column`; s.top only if asked for. */
 dw_head_stats dw_head_stats_unit(const dw_kernels *kernels, const dw_real *logits, size_t n,
-                                 size_t column, dw_real inverse, dw_head_reads reads);
+                                 size_t column, dw_real inverse, bool top);
 /* Adds columns that follow those of a. */
 void dw_head_stats_merge(dw_head_stats *a, const dw_head_stats *b);
 
@@ -81,8 +76,8 @@ dw_status dw_head_state_layout(dw_head_state *s, const dw_head_spec *h, size_t r
                                dw_err *err);
 
 /* JACOBIAN forward: statistics, u and v over rows whose hidden are gathered already. */
-void dw_head_jacobian(const dw_exec *x, const dw_head_spec *h, const dw_head_pair *pair,
-                      dw_head_reads reads, dw_head_state *s);
+void dw_head_jacobian(const dw_exec *x, const dw_head_spec *h, const dw_head_pair *pair, bool top,
+                      dw_head_state *s);
 /* Stores the logits of targets that lie in columns column .. column + n - 1. */
 void dw_head_pick(const dw_head_state *s, const dw_head_pair *pair, size_t row, size_t column,
                   size_t n, const dw_real *logits);

@@ -179,7 +179,7 @@ static bool same_text(const struct opts *o, dowel_text a, dowel_text b)
         return false;
     for (uint64_t i = 0; i < a.len; i++) {
         unsigned char x = (unsigned char)a.ptr[i], y = (unsigned char)b.ptr[i];
-        if (o->ignore_case ? tolower(x) != tolower(y) : x != y)
+        if (x != y && !(o->ignore_case && tolower(x) == tolower(y)))
             return false;
     }
     return true;

@@ -29,7 +29,7 @@ function node.made(t, kind, call, added)
 end
 
 function node.kind(t)
-  local n = type(t) == "table" and nodes[t]
+  local n = type(t) == "table" and nodes[t] or nil
   return n and n.kind
 end
 

@@ -12,11 +12,6 @@ local function at(plan, path, t, key, label)
   plan.pos[path] = { t = t, key = key, label = label }
 end
 
-local function or_null(v)
-  if v == nil then return null end
-  return v
-end
-
 -- Copies t[key] for every key of the list that is set, and notes where it stands.
 local function copy(plan, path, t, keys, what, into)
   for _, k in ipairs(keys) do
@@ -83,7 +78,7 @@ function normal.data(plan, path, t, prefix, shuffle)
   local data = { type = kind, files = {}, columns = {}, split_marker = null, add_eos = true,
     add_bos = true, max_tokens = 0, max_rows = 0, on_bad_row = "error", on_long = "drop",
     shuffle = shuffle }
-  at(plan, path, t, nil, "d." .. kind)
+  at(plan, path, t, nil, find(prefix, ".", 1, true) and "eval.data" or "data")
   copy(plan, path, t, { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows",
     "on_bad_row", "on_long", "shuffle" }, kind, data)
   for i, file in ipairs(t) do
@@ -121,7 +116,6 @@ local function use(plan, path, t, weight)
     at(plan, format("%s.options.%s", path, tostring(k)), t, k, nil)
   end
   at(plan, path, t, nil, nil)
-  plan.uses[#plan.uses + 1] = { path = path, t = t, kind = node.kind(t) }
   return { plugin = id, options = options, weight = weight }
 end
 
@@ -280,5 +274,4 @@ end
 
 normal.at = at
 normal.want = want
-normal.or_null = or_null
 return normal

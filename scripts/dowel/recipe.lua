@@ -224,7 +224,7 @@ local function all_keys(t)
 end
 
 function recipe.create(t)
-  local plan = { tree = { dowel = 1 }, pos = {}, functions = {}, kinds = {}, origin = {}, uses = {} }
+  local plan = { tree = { dowel = 1 }, pos = {}, functions = {}, kinds = {}, origin = {} }
   local tree = plan.tree
   for k in pairs(t) do -- a task's key beside `tasks` gets its own message
     if t.tasks ~= nil then
@@ -278,7 +278,7 @@ local function deep(v)
 end
 
 local function copy_plan(plan)
-  local new = { epochs = plan.epochs, uses = plan.uses }
+  local new = { epochs = plan.epochs }
   for _, k in ipairs { "pos", "functions", "kinds", "origin" } do
     new[k] = {}
     for a, b in next, plan[k] do new[k][a] = b end
@@ -290,7 +290,7 @@ end
 -- The short forms of a recipe of one task or one phase: "steps", "batch.rows", "objective.options.x".
 local function expand(plan, path)
   local tree = plan.tree
-  local first, rest = match(path, "^([^.]+)(.*)$")
+  local first = match(path, "^[^.]+")
   if path == "steps" and #tree.schedule == 1 then return "schedule.0.steps" end
   local name = next(tree.tasks)
   local single = name and next(tree.tasks, name) == nil
@@ -311,7 +311,7 @@ local function expand(plan, path)
     if under and next(list, key) == nil then tail = format("objectives.%s.%s", key, under) end
     return format("tasks.%s.%s", prefix, tail)
   end
-  return rest and path or path
+  return path
 end
 
 local function names_of(t)
@@ -362,10 +362,9 @@ local function plain(plan, path, t, value)
   if kind == "optimizer" then return normal.optimizer(plan, path, value) end
   if kind == "model" then return normal.model(plan, path, value) end
   if kind == "data" then
-    local task, eval = match(path, "^tasks%.([^.]+)%.(e?v?a?l?%.?)data$")
-    if task then
-      return normal.data(plan, path, value, task .. (eval ~= "" and ".eval" or ""), eval == "")
-    end
+    local task, eval = match(path, "^tasks%.([^.]+)%.data$"), match(path, "^tasks%.([^.]+)%.eval%.data$")
+    if task then return normal.data(plan, path, value, task, true) end
+    if eval then return normal.data(plan, path, value, eval .. ".eval", false) end
   end
   if kind ~= nil and kind ~= "schedule" then
     node.refuse(t, path, "%s: d.%s { ... } cannot stand here", path, node.info(value).call)
@@ -397,6 +396,16 @@ function methods:with(edits)
   return setmetatable(plan.tree, mt)
 end
 
+-- Is "tasks.main.rewards.x.options.file" an option of the type path?
+local function is_path_option(plan, full)
+  local at, option = match(full, "^(.*)%.options%.([^.]+)$")
+  local use = plan.tree
+  for p in gmatch(at or "", "[^.]+") do use = use[p] end
+  if not at or not host.checks_files() then return false end
+  local info = host.plugin(use.plugin, plan.tree.plugin_dirs)
+  return info ~= nil and info.paths[option] == true
+end
+
 -- "a.b=v" from the command line; paths start at the working directory.
 function recipe.set(plan, text)
   local path, raw = match(text, "^%s*([^=%s]+)%s*=(.*)$")
@@ -412,6 +421,8 @@ function recipe.set(plan, text)
   end
   local full = put(plan, path, value, fail)
   if is_path(full) and type(value) == "string" then
+    value = host.resolve(value, true)
+  elseif type(value) == "string" and is_path_option(plan, full) then
     value = host.resolve(value, true)
   elseif match(full, "%.files$") or full == "plugin_dirs" then
     if type(value) == "string" then value = { value } end

@@ -643,6 +643,43 @@ static void test_bad_spec(void **state)
     folder_end(&f);
 }
 
+/* An outline knows what the model would be, and the command prints it. */
+static void test_outline(void **state)
+{
+    folder f;
+    folder_begin(&f);
+    dw_err err = {{0}};
+    dw_model *m = NULL;
+    const dw_model_options o = {.no_tokenizer = true, .trainable = true};
+    char *dir = golden(&f, "llama/tied");
+    assert_int_equal(dw_model_outline(&exec, dir, &o, &m, &err), DW_OK);
+    dw_model *whole = must_open(dir, &o);
+    assert_int_equal(dw_model_n_params(m), 16032);
+    assert_int_equal(dw_model_bytes(m), dw_model_bytes(whole));
+    /* weights and gradients, and a packed copy of the matrices; nothing is padded much */
+    assert_in_range(dw_model_bytes(m), 3 * 4 * 15500, 3 * 4 * 16500);
+    dw_model_free(m);
+    dw_model_free(whole);
+    const char *bin = getenv("DOWEL_BIN");
+    if (bin) {
+        static char text[8192];
+        char *lora_dir = golden(&f, "llama/lora");
+        FILE *p = popen(dw_arena_printf(&f.arena, "%s inspect %s --json", bin, lora_dir), "r");
+        assert_non_null(p);
+        size_t n = fread(text, 1, sizeof text - 1, p);
+        assert_int_equal(pclose(p), 0);
+        dw_json *root = NULL;
+        assert_int_equal(dw_json_parse(text, n, 64, 1, &root, &err), DW_OK);
+        assert_true(dw_json_num(dw_json_get(root, "parameters")) == 16032);
+        assert_true(dw_json_num(dw_json_path(root, "adapter.rank")) == 3);
+        assert_true(dw_json_num(dw_json_path(root, "adapter.parameters")) == 2352);
+        assert_true(dw_json_num(dw_json_path(root, "memory.train_full")) > 200000);
+        assert_true(dw_json_num(dw_json_path(root, "tensors.F32")) == 20);
+        dw_json_free(root);
+    }
+    folder_end(&f);
+}
+
 static int setup(void **state)
 {
     dw_err err = {{0}};
@@ -664,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_tensors),      cmocka_unit_test(test_folders),
         cmocka_unit_test(test_adapter),      cmocka_unit_test(test_merge),
         cmocka_unit_test(test_bad_adapters), cmocka_unit_test(test_bad_spec),
+        cmocka_unit_test(test_outline),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,0 +1,2 @@
+-- expect 3: returns_string.lua: a recipe's file must end with `return d.recipe { ... }`, it returned a string
+return "recipe"

@@ -1,0 +1,15 @@
+-- expect 3: with_unknown.lua:14: tasks.main.objectives.dpo.options has no key 'kll'
+local d = require "dowel"
+local base = d.recipe {
+  name = "t",
+  model = d.model { path = "../files/model" },
+  data = d.pairs { "../files/pairs.jsonl" },
+  objective = d.objective "dpo" { beta = 0.1 },
+  optimizer = d.adamw { lr = 1e-5 },
+  batch = { rows = 2 },
+  steps = 4,
+}
+return base:with {
+  ["steps"] = 3,
+  ["tasks.main.objectives.dpo.options.kll"] = 0,
+}
