@@ -7,13 +7,12 @@
 
 static _Thread_local const char *breadcrumb;
 
-dw_status dw_fail(dw_err *err, dw_status status, const char *fmt, ...)
+void dw_err_set(dw_err *err, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof err->text, fmt, ap);
     va_end(ap);
-    return status;
 }
 
 void dw_err_prefix(dw_err *err, const char *fmt, ...)

@@ -29,9 +29,14 @@ typedef struct dw_err {
     char text[2048];
 } dw_err;
 
-/* Formats the message and returns `status`, so that a caller writes `return dw_fail(...)`. */
-__attribute__((format(printf, 3, 4))) dw_status dw_fail(dw_err *err, dw_status status,
-                                                        const char *fmt, ...);
+/* Formats the message and gives `status`, so that a caller writes `return dw_fail(...)`. Inline so
+ * that compilers and analysers see which status comes back. */
+#define dw_fail(err, status, ...) (dw_err_set((err), __VA_ARGS__), dw_failed(status))
+__attribute__((format(printf, 2, 3))) void dw_err_set(dw_err *err, const char *fmt, ...);
+static inline dw_status dw_failed(dw_status status)
+{
+    return status;
+}
 /* Puts "<formatted>: " in front of the message that is already there. */
 __attribute__((format(printf, 2, 3))) void dw_err_prefix(dw_err *err, const char *fmt, ...);
 

@@ -13,6 +13,12 @@ typedef struct command {
 } command;
 
 static const command commands[] = {
+    {"run", dw_cmd_run, "train what a recipe says"},
+    {"resume", dw_cmd_resume, "continue a run from its newest checkpoint"},
+    {"show", dw_cmd_show, "a run's curves, samples, and what is left to do"},
+    {"score", dw_cmd_score, "log-probabilities of tokens, one JSON row a line"},
+    {"generate", dw_cmd_generate, "answers to prompts, from rows or on a terminal"},
+    {"inspect", dw_cmd_inspect, "what a model folder holds, and the memory it takes"},
     {"plan", dw_cmd_plan, "a recipe as plain data, every default filled in"},
     {"tokenize", dw_cmd_tokenize, "text to ids, ids to text, one JSON row a line"},
     {"plugins", dw_cmd_plugins, "objectives, estimators and rewards, and their options"},

@@ -233,24 +233,24 @@ static void read_row(const dw_rows *in, dw_cli_row *row, dw_text raw)
 
 /* Reads until the batch is full, the input ends, would wait, or holds a bad row that will end the
  * command. */
-static dw_status fill(dw_rows *in, batch *w, size_t max, bool skip, bool *more, dw_err *err)
+static dw_status fill(dw_rows *in, batch *w, bool skip, bool *more, dw_err *err)
 {
-    while (w->n < max && (!w->n || dw_rows_ready(in))) {
+    dw_status st = DW_OK;
+    while (!st && w->n < w->cap && (!w->n || dw_rows_ready(in))) {
         dw_text raw;
         uint32_t line;
-        DW_TRY(dw_rows_next(in, &raw, &line, more, err));
-        if (!*more)
+        st = dw_rows_next(in, &raw, &line, more, err);
+        if (st || !*more)
             break;
         dw_cli_row *row = &w->row[w->n++];
         *row = (dw_cli_row){.line = line, .arena = &w->arena, .n_line = 1};
         read_row(in, row, raw);
-        if (row->bad && !skip)
+        if (!row->bad)
+            w->good[w->n_good++] = row;
+        else if (!skip)
             break;
     }
-    for (size_t i = 0; i < w->n; i++)
-        if (!w->row[i].bad)
-            w->good[w->n_good++] = &w->row[i];
-    return DW_OK;
+    return st;
 }
 
 static dw_status run(dw_rows *in, batch *w, bool skip, dw_cli_rows_fn fn, void *ctx, dw_err *err)
@@ -259,7 +259,7 @@ static dw_status run(dw_rows *in, batch *w, bool skip, dw_cli_rows_fn fn, void *
     while (more) {
         /* Broken structure between the rows of an array comes after the rows before it. */
         dw_err broken = {{0}};
-        dw_status read = fill(in, w, w->cap, skip, &more, &broken);
+        dw_status read = fill(in, w, skip, &more, &broken);
         dw_status st = w->n_good ? fn(ctx, w->good, w->n_good, err) : DW_OK;
         if (!st)
             st = write_batch(w, dw_rows_name(in), skip, err);

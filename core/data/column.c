@@ -122,19 +122,24 @@ static dw_text raw_path(dw_arena *a, dw_text raw, const char *path)
     return raw;
 }
 
+static bool is_message(const dw_json *v)
+{
+    return v && dw_json_kind(v) == DW_JSON_OBJECT &&
+           ((dw_json_get(v, "role") && dw_json_get(v, "content")) ||
+            (dw_json_get(v, "from") && dw_json_get(v, "value")));
+}
+
+/* Messages, or one message, in TRL's spelling or in ShareGPT's. */
 static bool is_messages(const dw_json *v)
 {
-    const dw_json *m = v && dw_json_kind(v) == DW_JSON_ARRAY ? dw_json_first(v) : NULL;
-    return m && dw_json_kind(m) == DW_JSON_OBJECT &&
-           ((dw_json_get(m, "role") && dw_json_get(m, "content")) ||
-            (dw_json_get(m, "from") && dw_json_get(m, "value")));
+    return is_message(v) || (v && dw_json_kind(v) == DW_JSON_ARRAY && is_message(dw_json_first(v)));
 }
 
 static dw_status refuse_messages(const char *field, size_t *at, dw_err *err)
 {
     *at = DW_COLUMN_REFUSED;
     return dw_fail(err, DW_E_INPUT,
-                   "\"%s\" is a list of messages: conversational rows need a chat template, which "
+                   "\"%s\" holds messages: conversational rows need a chat template, which "
                    "is not supported yet; build the text with a format string or a Lua function",
                    field);
 }

@@ -42,6 +42,7 @@ void dw_engine_keep_bytes(dw_engine *e, size_t bytes); /* budget of KEEP, defaul
 typedef struct dw_engine_need {
     size_t rows, sum_len_sq, head_rows, head_pairs;
     bool save;
+    bool entropy_grad; /* the head will be asked for derivatives of the entropy */
 } dw_engine_need;
 size_t dw_engine_bytes(const dw_model *m, const dw_engine_need *need);
 

@@ -65,6 +65,11 @@ dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_option
 /* Random weights (normal, std initializer_range) from dir/config.json and a seed. */
 dw_status dw_model_init(const dw_exec *x, const char *dir, const dw_model_options *o,
                         dw_model **out, dw_err *err);
+/* What dw_model_open would give, without its weights and their memory: everything is checked (but
+ * the values), and description, tokenizer, counts and the *_bytes functions work. For plans and
+ * for people. Not for saving, hashing or running. */
+dw_status dw_model_outline(const dw_exec *x, const char *dir, const dw_model_options *o,
+                           dw_model **out, dw_err *err);
 void dw_model_free(dw_model *m); /* accepts NULL */
 
 const dw_description *dw_model_description(const dw_model *m);
@@ -78,6 +83,9 @@ dw_params *dw_model_trained(dw_model *m);
 /* Base parameters (the same as trained in full training). */
 const dw_params *dw_model_base(const dw_model *m);
 size_t dw_model_n_params(const dw_model *m); /* of the base, as the checkpoint counts them */
+size_t dw_model_n_adapter_params(const dw_model *m);
+/* Memory of the model itself: weights, gradients, packed copies. */
+size_t dw_model_bytes(const dw_model *m);
 /* Call after the trained parameters changed: repacks panels, drops caches. */
 void dw_model_changed(dw_model *m);
 /* SHA-256 over the weights' content (base and adapter), for caches and manifests. */

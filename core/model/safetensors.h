@@ -56,18 +56,24 @@ dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err);
 
 /* Writing: header first, then data in order (upstream's order: by alignment descending, then name).
  * The caller gives entries with data in dw_real or raw bytes of the target dtype. */
-typedef struct dw_tensor_out {
+typedef struct dw_tensor_out dw_tensor_out;
+/* Makes the values of a tensor when they are about to be written, valid until the next call. */
+typedef const dw_real *(*dw_tensor_fetch)(void *ctx, const dw_tensor_out *t);
+struct dw_tensor_out {
     const char *name;
     dw_dtype dtype; /* to be written */
     uint32_t n_dim;
     uint64_t dim[8];
     const dw_real *values; /* converted with round to nearest even, or NULL: */
-    const void *raw;       /* bytes of dtype already */
-} dw_tensor_out;
+    const void *raw;       /* bytes of dtype already, or NULL: */
+    dw_tensor_fetch fetch; /* called with ctx */
+    void *ctx;
+};
 typedef struct dw_meta_pair {
     const char *key, *value;
 } dw_meta_pair;
-/* Writes to `path` directly (meant for files inside a dw_stage). */
+/* Writes to `path` directly (meant for files inside a dw_stage). A tensor of DW_DT_OTHER is a bug
+ * of the caller. */
 dw_status dw_safetensors_write(const char *path, const dw_tensor_out *t, size_t n,
                                const dw_meta_pair *meta, size_t n_meta, dw_err *err);
 

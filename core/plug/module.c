@@ -53,6 +53,31 @@ static dw_status check_elf(int fd, const char *path, dw_err *err)
     return DW_OK;
 }
 
+/* The loader maps a file that was cut off, and the first page that is missing kills the process. */
+static dw_status check_length(int fd, const char *path, dw_err *err)
+{
+    Elf64_Ehdr h;
+    Elf64_Phdr p;
+    struct stat st;
+    if (fstat(fd, &st) || pread(fd, &h, sizeof h, 0) != (ssize_t)sizeof h)
+        return dw_fail(err, DW_E_PLUGIN, "%s: %s", path, strerror(errno));
+    uint64_t size = (uint64_t)st.st_size, end = h.e_phoff;
+    for (unsigned i = 0; i < h.e_phnum && end <= size; i++) {
+        off_t at = (off_t)(h.e_phoff + (uint64_t)i * h.e_phentsize);
+        if (h.e_phentsize < sizeof p || pread(fd, &p, sizeof p, at) != (ssize_t)sizeof p) {
+            end = size + 1;
+            break;
+        }
+        if (p.p_offset > size || p.p_filesz > size - p.p_offset)
+            end = size + 1;
+    }
+    if (end > size)
+        return dw_fail(err, DW_E_PLUGIN,
+                       "%s: cut off after %llu bytes, its segments need more; build it again", path,
+                       (unsigned long long)size);
+    return DW_OK;
+}
+
 static dw_status check_module(const dowel_module *m, const char *path, dw_err *err)
 {
     if (m->magic != DOWEL_MAGIC)
@@ -96,6 +121,7 @@ static dw_status load(dw_module *m, int fd, dw_err *err)
     char fd_path[32];
     snprintf(fd_path, sizeof fd_path, "/proc/self/fd/%d", fd);
     DW_TRY(check_elf(fd, m->path, err));
+    DW_TRY(check_length(fd, m->path, err));
     DW_TRY(dw_sha256_file(fd_path, m->sha256, err));
 
     dw_fpmode before = dw_fpmode_get();

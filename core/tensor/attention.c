@@ -10,8 +10,6 @@
 
 enum { MAX_LINES = 192, HEADS_PER_TASK = 8, TASK_LINES = 400 };
 
-typedef dw_real v4 __attribute__((vector_size(4 * sizeof(dw_real))));
-
 /* How the heads of one query are cut into tasks; by shape alone. */
 typedef struct cut {
     uint32_t heads, chunks; /* query heads per task, tasks per kv head */
@@ -145,61 +143,51 @@ static key_block load_block(const dw_attention *a, const dw_query *q, uint32_t k
     return b;
 }
 
-/* Not by value: returning a wide vector depends on the instruction set. */
-static inline void load4(v4 *v, const dw_real *p)
+/* What was summed under an older, smaller maximum. */
+static void rescale(const dw_attention *a, dw_real *out, dw_real factor)
 {
-    memcpy(v, p, sizeof *v);
+    size_t d = 0;
+    for (; d + DW_PANEL <= a->head_dim; d += DW_PANEL)
+        for (size_t i = d; i < d + DW_PANEL; i++)
+            out[i] *= factor;
+    for (; d < a->head_dim; d++)
+        out[d] *= factor;
 }
 
-/* Sixteen lanes, then a tree: zeros at the end change nothing. */
-static dw_real row_sum(const dw_real *s, size_t width)
-{
-    v4 lane[4] = {0}, x;
-    for (size_t j = 0; j < width; j += DW_PANEL)
-        for (size_t i = 0; i < 4; i++) {
-            load4(&x, s + j + 4 * i);
-            lane[i] += x;
-        }
-    lane[0] = (lane[0] + lane[1]) + (lane[2] + lane[3]);
-    return (lane[0][0] + lane[0][1]) + (lane[0][2] + lane[0][3]);
-}
-
-/* Scores of one line to exponents: scale, cap, mask, raise the running maximum (and rescale what
- * was summed under the old one), subtract it. A line that sees no key of the block gets -inf
- * everywhere and keeps its state, so walking such a block or not makes no difference. */
-static void shift_line(const dw_kernels *kernels, const dw_attention *a, const lines *l, uint32_t i,
+/* Scores of one line to probabilities under the running maximum: mask, scale, cap, raise the
+ * maximum, exp. A line that sees no key of the block gets zeros and keeps its state, so walking
+ * such a block or not makes no difference. */
+static void weigh_line(const dw_kernels *kernels, const dw_attention *a, const lines *l, uint32_t i,
                        const key_block *b, dw_real *s, size_t width)
 {
     uint64_t pos = l->pos + (uint64_t)i * l->step;
     size_t hi = pos - b->pos < b->n ? (size_t)(pos - b->pos + 1) : b->n, lo = 0;
+    dw_real scale = a->scale;
     if (a->window != 0 && pos + 1 > b->pos + a->window)
         lo = (size_t)(pos + 1 - b->pos - a->window);
-    if (lo > hi)
-        lo = hi;
-    for (size_t j = 0; j < width; j++)
-        s[j] *= a->scale;
-    if (a->softcap != 0)
+    if (lo >= hi) {
+        memset(s, 0, width * sizeof *s);
+        return;
+    }
+    if (a->softcap != 0) {
         for (size_t j = lo; j < hi; j++)
-            s[j] = a->softcap * dw_rtanh(s[j] / a->softcap);
+            s[j] = a->softcap * dw_rtanh(s[j] * scale / a->softcap);
+        scale = 1;
+    }
     for (size_t j = 0; j < lo; j++)
         s[j] = -(dw_real)INFINITY;
     for (size_t j = hi; j < width; j++)
         s[j] = -(dw_real)INFINITY;
-    dw_real max = kernels->vmax(s, width), old = l->max[i];
+    dw_real max = kernels->scale_max(s, scale, width), old = l->max[i];
     if (max > old) {
         if (old != -(dw_real)INFINITY) {
-            dw_real factor = dw_rexp(old - max), *out = l->out + i * l->ld_out;
+            dw_real factor = dw_rexp(old - max);
             l->sum[i] *= factor;
-            for (size_t d = 0; d < a->head_dim; d++)
-                out[d] *= factor;
+            rescale(a, l->out + i * l->ld_out, factor);
         }
         l->max[i] = max;
-    } else if (old == -(dw_real)INFINITY) {
-        return;
     }
-    max = l->max[i];
-    for (size_t j = 0; j < width; j++)
-        s[j] -= max;
+    l->sum[i] += kernels->exp_sum(s, l->max[i], width);
 }
 
 /* One key block for one set of lines. */
@@ -209,14 +197,7 @@ static void attend(const dw_kernels *kernels, const dw_attention *a, const lines
     size_t hd = a->head_dim, width = dw_panel_ceil(b->n);
     kernels->product(l->q, l->ld_q, l->n, hd, b->k, b->n, s, DW_KEY_BLOCK, false);
     for (uint32_t i = 0; i < l->n; i++)
-        shift_line(kernels, a, l, i, b, s + i * DW_KEY_BLOCK, width);
-    if (width == DW_KEY_BLOCK)
-        kernels->vexp(s, s, (size_t)l->n * DW_KEY_BLOCK);
-    else
-        for (uint32_t i = 0; i < l->n; i++)
-            kernels->vexp(s + i * DW_KEY_BLOCK, s + i * DW_KEY_BLOCK, width);
-    for (uint32_t i = 0; i < l->n; i++)
-        l->sum[i] += row_sum(s + i * DW_KEY_BLOCK, width);
+        weigh_line(kernels, a, l, i, b, s + i * DW_KEY_BLOCK, width);
     if (b->v_rows == b->n) {
         kernels->product(s, DW_KEY_BLOCK, l->n, b->n, b->v, hd, l->out, l->ld_out, true);
         return;
@@ -346,7 +327,8 @@ void dw_attention_forward(const dw_exec *x, const dw_attention *a, const dw_quer
 {
     if (n_query == 0)
         return;
-    dw_assert(a->head_dim > 0 && a->head_dim <= DW_HEAD_DIM_MAX && a->heads % a->kv_heads == 0);
+    dw_assert(a->scale > 0 && a->head_dim > 0 && a->head_dim <= DW_HEAD_DIM_MAX &&
+              a->heads % a->kv_heads == 0);
     forward_job j = {x->kernels, a, query, n_query, dw_alloc((n_query + 1) * sizeof(size_t))};
     j.first[0] = 0;
     for (size_t i = 0; i < n_query; i++) {

@@ -125,24 +125,20 @@ static void load_queries(const backward_job *j, const room *r, query_tile *t)
     dw_attention_pack_straight(d_out, t->n, hd, r->d_out);
 }
 
-/* Scores to the arguments of exp, for one key. */
-static void shift_row(const dw_attention *a, const query_tile *t, dw_real *restrict s,
-                      dw_real *restrict cap)
+/* Scores of one key to probabilities. */
+static void weigh_row(const dw_kernels *kernels, const dw_attention *a, const query_tile *t,
+                      dw_real *s, dw_real *cap)
 {
     dw_real scale = a->scale;
-    for (size_t c = 0; c < t->width; c += DW_PANEL)
-        for (size_t i = c; i < c + DW_PANEL; i++)
-            s[i] *= scale;
-    if (a->softcap != 0)
+    if (a->softcap != 0) {
         for (size_t c = 0; c < t->n; c++) {
-            dw_real h = dw_rtanh(s[c] / a->softcap);
+            dw_real h = dw_rtanh(s[c] * scale / a->softcap);
             s[c] = a->softcap * h;
             cap[c] = 1 - h * h;
         }
-    const dw_real *restrict lse = t->lse;
-    for (size_t c = 0; c < t->width; c += DW_PANEL)
-        for (size_t i = c; i < c + DW_PANEL; i++)
-            s[i] -= lse[i];
+        scale = 1;
+    }
+    kernels->exp_minus(s, scale, t->lse, t->width);
 }
 
 /* Key at position pos: queries before it, or a window past it, do not see it. */
@@ -155,19 +151,6 @@ static void mask_row(const dw_attention *a, const query_tile *t, uint64_t pos, d
     uint64_t seen = pos + a->window > t->pos ? pos + a->window - t->pos : 0;
     for (uint64_t c = seen; c < t->n; c++)
         p[c] = 0;
-}
-
-static void score_grad_row(const dw_attention *a, const query_tile *t, const dw_real *restrict p,
-                           const dw_real *restrict cap, dw_real *restrict ds)
-{
-    dw_real scale = a->scale;
-    const dw_real *restrict inner = t->inner;
-    for (size_t c = 0; c < t->width; c += DW_PANEL)
-        for (size_t i = c; i < c + DW_PANEL; i++)
-            ds[i] = p[i] * (ds[i] - inner[i]) * scale;
-    if (a->softcap != 0)
-        for (size_t c = 0; c < t->n; c++)
-            ds[c] *= cap[c];
 }
 
 /* n keys from batch row `row` at position pos, all of one segment. */
@@ -183,14 +166,17 @@ static void key_tile(const backward_job *j, const room *r, const query_tile *t, 
     dw_real *dk = partial_of(j, part, t->head, row), *dv = dk + hd;
     kernels->product(k, g->ld_kv, n, hd, r->q_t, t->n, r->p, ld, false);
     for (uint32_t i = 0; i < n; i++)
-        shift_row(a, t, r->p + i * ld, r->cap + i * ld);
-    kernels->vexp(r->p, r->p, (size_t)n * ld);
+        weigh_row(kernels, a, t, r->p + i * ld, r->cap + i * ld);
     if (pos + n > t->pos || a->window != 0)
         for (uint32_t i = 0; i < n; i++)
             mask_row(a, t, pos + i, r->p + i * ld);
     kernels->product(v, g->ld_kv, n, hd, r->d_out_t, t->n, r->ds, ld, false);
-    for (uint32_t i = 0; i < n; i++)
-        score_grad_row(a, t, r->p + i * ld, r->cap + i * ld, r->ds + i * ld);
+    for (uint32_t i = 0; i < n; i++) {
+        dw_real *ds = r->ds + i * ld, *cap = r->cap + i * ld;
+        kernels->score_grad(r->p + i * ld, t->inner, a->scale, ds, t->width);
+        for (size_t c = 0; a->softcap != 0 && c < t->n; c++)
+            ds[c] *= cap[c];
+    }
     kernels->product(r->p, ld, n, t->n, r->d_out, hd, dv, 2 * hd, true);
     kernels->product(r->ds, ld, n, t->n, r->q, hd, dk, 2 * hd, true);
     const dw_real *rows[KEYS];

@@ -46,34 +46,46 @@ typedef enum dw_head_mode {
     DW_HEAD_JACOBIAN,  /* the head is frozen: u (and v) per row are saved, backward only scales */
 } dw_head_mode;
 
-/* What a forward pass leaves for its backward pass; memory from dw_tensor_map, reused when large
- * enough. Zero-initialise. */
+/* Which of the columns besides logp will get a derivative (JACOBIAN saves what they need). */
+typedef struct dw_head_wants {
+    bool entropy_grad, mean_logp_grad;
+} dw_head_wants;
+
+/* What a forward pass leaves for its backward pass; one mapping from dw_tensor_map, reused when
+ * large enough. Zero-initialise. The pointers are read-only views into mem. */
 typedef struct dw_head_state {
     dw_head_mode mode;
     void *mem;
     size_t mem_bytes;
-    size_t n_rows;         /* distinct rows */
-    uint32_t *row;         /* [n_rows] */
-    double *lse, *entropy; /* [n_rows] */
-    size_t cap_rows;
+    size_t n_rows, n_pairs, n_blocks; /* distinct rows, pairs, vocabulary blocks */
+    dw_head_wants wants;
+    uint32_t *row;                /* [n_rows] */
+    uint32_t *first;              /* [n_rows + 1] first pair of each row */
+    double *lse, *entropy;        /* [n_rows] */
+    dw_real *pick;                /* [n_pairs] logit of the target */
+    struct dw_head_stats *stats;  /* [n_blocks][n_rows] */
+    dw_real *hidden;              /* [n_rows][d] */
+    dw_real *grad;                /* [n_rows][d], KEEP and RECOMPUTE */
+    dw_real *logits;              /* KEEP: [n_blocks][n_rows][block]; else [chunk][block] */
+    dw_real *u, *v, *mean;        /* JACOBIAN: [n_rows][d]; mean is one row without soft cap */
+    dw_real *v_weight, *m_weight; /* JACOBIAN: as logits */
 } dw_head_state;
 void dw_head_state_finish(dw_head_state *s);
-/* Bytes the state will hold for so many distinct rows and pairs. */
+/* Bytes the state will hold for so many distinct rows and pairs. A soft cap together with a
+ * derivative of mean_logp in JACOBIAN mode takes more (rows * (d + DW_HEAD_BLOCK) elements). */
 size_t dw_head_state_bytes(dw_head_mode mode, size_t rows, size_t pairs, size_t vocab, size_t d,
                            bool entropy_grad);
 
-/* hidden[*][d] is indexed by pair.row; pairs are sorted by row. grads: which of logp (always),
- * entropy and mean_logp will get a derivative (JACOBIAN saves what they need).
- * DW_E_LIMIT when memory is gone. */
-typedef struct dw_head_wants {
-    bool entropy_grad, mean_logp_grad;
-} dw_head_wants;
+/* hidden[*][d] is indexed by pair.row; pairs are sorted by row, targets are in [0, vocab).
+ * DW_E_LIMIT when memory is gone. state may be NULL in mode FORWARD (its scratch is then mapped and
+ * unmapped in the call). */
 dw_status dw_head_forward(const dw_exec *x, const dw_head_spec *h, const dw_real *hidden, size_t ld,
                           const dw_head_pair *pair, size_t n_pair, dw_head_mode mode,
                           dw_head_wants wants, dw_head_out *out, dw_head_state *state, dw_err *err);
-/* d_logp, d_entropy, d_mean_logp [n_pair]; the last two may be NULL. Writes d_hidden of every row
- * that has a pair (rows without one are left alone); d_w[vocab][d] += unless NULL;
- * d_bias[vocab] += unless NULL. */
+/* pair, hidden and h as given to dw_head_forward. d_logp, d_entropy, d_mean_logp [n_pair]; the last
+ * two may be NULL. KEEP mode overwrites the saved logits: once per forward. Writes d_hidden of
+ * every row that has a pair (rows without one are left alone); d_w[vocab][d] += unless NULL;
+ * d_bias[vocab] += unless NULL. JACOBIAN: d_w and d_bias must be NULL. */
 void dw_head_backward(const dw_exec *x, const dw_head_spec *h, const dw_real *hidden, size_t ld,
                       const dw_head_pair *pair, size_t n_pair, const double *d_logp,
                       const double *d_entropy, const double *d_mean_logp, dw_real *d_hidden,
@@ -82,7 +94,8 @@ void dw_head_backward(const dw_exec *x, const dw_head_spec *h, const dw_real *hi
 /* For sampling: raw logits [rows][vocab] (softcap applied, temperature not). */
 void dw_head_logits(const dw_exec *x, const dw_head_spec *h, const dw_real *hidden, size_t ld,
                     size_t rows, dw_real *logits);
-/* lse and entropy of one row of such logits, with the bits dw_head_forward computes. */
+/* lse and entropy of one row of such logits, with the bits dw_head_forward computes. Does not use
+ * the pool: may be called from its tasks. */
 void dw_head_row_stats(const dw_head_spec *h, const dw_exec *x, const dw_real *logits, double *lse,
                        double *entropy);
 /* logp of a token from the two above, with the bits of dw_head_forward. */

@@ -264,6 +264,8 @@ static void adamw(const dw_adamw_terms *t, dw_real *restrict w, const dw_real *r
     }
 }
 
+#include "tensor/kernel_rows.h"
+
 const struct dw_kernels dw_kernels_avx2 = {
     .name = "avx2",
     .supported = supported,
@@ -274,4 +276,5 @@ const struct dw_kernels dw_kernels_avx2 = {
     .dot = dot,
     .vsigmoid = vsigmoid,
     .adamw = adamw,
+    DW_KERNEL_ROWS,
 };

@@ -248,6 +248,8 @@ static void adamw(const dw_adamw_terms *t, dw_real *restrict w, const dw_real *r
     }
 }
 
+#include "tensor/kernel_rows.h"
+
 const struct dw_kernels dw_kernels_avx512 = {
     .name = "avx512",
     .supported = supported,
@@ -258,4 +260,5 @@ const struct dw_kernels dw_kernels_avx512 = {
     .dot = dot,
     .vsigmoid = vsigmoid,
     .adamw = adamw,
+    DW_KERNEL_ROWS,
 };

@@ -90,6 +90,8 @@ static void adamw(const dw_adamw_terms *t, dw_real *restrict w, const dw_real *r
     }
 }
 
+#include "tensor/kernel_rows.h"
+
 const struct dw_kernels dw_kernels_plain = {
     .name = "plain",
     .supported = supported,
@@ -100,4 +102,5 @@ const struct dw_kernels dw_kernels_plain = {
     .dot = dot,
     .vsigmoid = vsigmoid,
     .adamw = adamw,
+    DW_KERNEL_ROWS,
 };

@@ -17,6 +17,14 @@ typedef struct dw_adamw_terms {
     dw_real keep, beta1_rest, beta2, beta2_rest, step, root, eps, grad_scale;
 } dw_adamw_terms;
 
+enum { DW_SUMS_MAX = 384 }; /* most elements of one softmax_sums */
+
+/* z becomes constant - p (factor + slope ln p), with p = exp(z * scale - lse); lse comes in two
+ * parts, because as one real it would shift every ln p of a row alike. */
+typedef struct dw_softmax_terms {
+    dw_real scale, lse_hi, lse_lo, constant, factor, slope;
+} dw_softmax_terms;
+
 struct dw_kernels {
     const char *name;
     bool (*supported)(void);
@@ -40,6 +48,22 @@ struct dw_kernels {
     void (*vsigmoid)(const dw_real *in, dw_real *out, size_t n);
     void (*adamw)(const dw_adamw_terms *t, dw_real *w, const dw_real *g, dw_real *m, dw_real *v,
                   size_t n);
+    /* Rows of attention and the head, in kernel_rows.h. Results depend on the n elements alone.
+     * s *= scale; the maximum of the result. */
+    dw_real (*scale_max)(dw_real *s, dw_real scale, size_t n);
+    /* s = exp(s - shift); their sum. n is a multiple of 16; zeros at the end do not change it. */
+    dw_real (*exp_sum)(dw_real *s, dw_real shift, size_t n);
+    /* s = exp(s * scale - minus) */
+    void (*exp_minus)(dw_real *s, dw_real scale, const dw_real *minus, size_t n);
+    /* ds = p (ds - inner) scale */
+    void (*score_grad)(const dw_real *p, const dw_real *inner, dw_real scale, dw_real *ds,
+                       size_t n);
+    /* Of x = z * scale, returning m = max x; out: the sums of exp(x - m), (x - m) exp(x - m),
+     * exp(2 (x - m)) and z, in double. 0 < n <= DW_SUMS_MAX. */
+    dw_real (*softmax_sums)(const dw_real *z, dw_real scale, size_t n, double out[4]);
+    void (*softmax_grad)(const dw_softmax_terms *t, dw_real *z, size_t n);
+    /* z = exp(x) with x = z * scale - max; times = x exp(x) unless NULL. */
+    void (*softmax_weights)(dw_real scale, dw_real max, dw_real *z, dw_real *times, size_t n);
 };
 
 extern const struct dw_kernels dw_kernels_plain;

@@ -1,10 +1,12 @@
 /* Linear layers in GF (one multiply-add = 2): our kernels and OpenBLAS dealt over the same pool,
- * round by round in one run, and their ratio. Usage: bench_linear [threads [rounds [kernel]]] */
+ * round by round in one run, and their ratio; forward on both; the gradients of the input (dX)
+ * and of the weight (dW) as the engine runs them. With one thread the clock is processor time.
+ * Usage: bench_linear [threads [rounds [kernel]]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "base/clock.h"
 #include "tensor/exec.h"
 #include "tensor/gemm.h"
 #include "tensor/linear.h"
@@ -66,15 +68,23 @@ static void run_dx(state *t)
 static void run_dw(state *t)
 {
     dw_linear_backward_weight(&t->x, t->out, t->s.n_out, t->in, t->s.k, t->s.rows, t->s.n_out,
-                              t->s.k, 1e-30F, t->d_w, t->s.k);
+                              t->s.k, (dw_real)1e-30, t->d_w, t->s.k);
+}
+
+static double seconds_of(const state *t)
+{
+    struct timespec now;
+    (void)clock_gettime(
+        dw_pool_threads(t->x.pool) == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 static double measure(state *t, void (*fn)(state *), int repeats)
 {
-    double start = dw_now();
+    double start = seconds_of(t);
     for (int i = 0; i < repeats; i++)
         fn(t);
-    return gf(&t->s, dw_now() - start, repeats);
+    return gf(&t->s, seconds_of(t) - start, repeats);
 }
 
 static int ascending(const void *a, const void *b)
@@ -122,19 +132,19 @@ static void bench(state *t, int rounds)
     dw_panels_pack(&t->x, &t->panels, t->w, s->k);
     int repeats = (int)(4e9 / (2.0 * (double)s->rows * (double)s->n_out * (double)s->k)) + 1;
     repeats = repeats > 400 ? 400 : repeats;
-    double ours[ROUNDS_MAX], blas[ROUNDS_MAX], ratio[ROUNDS_MAX], dx[ROUNDS_MAX], dw[ROUNDS_MAX];
-    (void)measure(t, run_ours, 1);
-    (void)measure(t, run_blas, 1);
+    static void (*const run[])(state *) = {run_ours, run_blas, run_dx, run_dw};
+    enum { RUNS = sizeof run / sizeof *run };
+    double v[RUNS + 1][ROUNDS_MAX];
+    for (int p = 0; p < RUNS; p++)
+        (void)measure(t, run[p], 1);
     for (int i = 0; i < rounds; i++) {
-        ours[i] = measure(t, run_ours, repeats);
-        blas[i] = measure(t, run_blas, repeats);
-        ratio[i] = ours[i] / blas[i];
-        dx[i] = measure(t, run_dx, repeats);
-        dw[i] = measure(t, run_dw, repeats);
+        for (int p = 0; p < RUNS; p++)
+            v[p][i] = measure(t, run[p], repeats);
+        v[RUNS][i] = v[0][i] / v[1][i];
     }
     (void)printf("%5zu x %5zu x %5zu  ours %6.1f  blas %6.1f  ratio %5.2f  dX %6.1f  dW %6.1f\n",
-                 s->rows, s->n_out, s->k, median(ours, rounds), median(blas, rounds),
-                 median(ratio, rounds), median(dx, rounds), median(dw, rounds));
+                 s->rows, s->n_out, s->k, median(v[0], rounds), median(v[1], rounds),
+                 median(v[RUNS], rounds), median(v[2], rounds), median(v[3], rounds));
     (void)fflush(stdout);
     dw_tensor_unmap(t->in, s->rows * s->k * sizeof(dw_real));
     dw_tensor_unmap(t->w, s->n_out * s->k * sizeof(dw_real));

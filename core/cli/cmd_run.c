@@ -1,0 +1,75 @@
+/* `dowel run RECIPE`: evaluates a recipe to a plan and trains it. */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/cmd.h"
+#include "cli/recipe_args.h"
+
+/* A plan's name as a file name: letters, digits, '-', '_' and '.', not hidden. */
+static char *file_name(dw_arena *a, const char *name)
+{
+    char *s = dw_arena_strdup(a, name[0] ? name : "run");
+    for (char *p = s; *p; p++)
+        if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+              strchr("-_", *p) || (*p == '.' && p > s)))
+            *p = '-';
+    return s;
+}
+
+/* "runs/NAME-0001", or the number after the highest there is. */
+static const char *default_out(dw_arena *a, const char *name)
+{
+    const char *base = file_name(a, name);
+    size_t len = strlen(base);
+    long next = 1;
+    DIR *d = opendir("runs");
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        if (strncmp(e->d_name, base, len) != 0 || e->d_name[len] != '-')
+            continue;
+        char *end;
+        long n = strtol(e->d_name + len + 1, &end, 10);
+        if (*end == 0 && n >= next && n < 100000000)
+            next = n + 1;
+    }
+    if (d)
+        closedir(d);
+    return dw_arena_printf(a, "runs/%s-%04ld", base, next);
+}
+
+static dw_status run(dw_recipe_args *a, dw_script *s, dw_plan *p, dw_err *err)
+{
+    dw_callbacks cb = {0};
+    dw_run_options o = {0};
+    if (s)
+        cb = dw_script_callbacks(s);
+    dw_recipe_args_options(a, p, s, &o);
+    if (!o.out)
+        o.out = default_out(&a->arena, p->name);
+    if (!a->dry_run)
+        return dw_run(p, &cb, &o, err);
+    dw_buf b = {0};
+    dw_status st = dw_run_dry(p, &cb, &o, &b, err);
+    if (st >= 0 && (fwrite(b.ptr, 1, b.len, stdout) != b.len || fflush(stdout) != 0))
+        st = dw_fail(err, DW_E_IO, "cannot write to standard output");
+    dw_buf_finish(&b);
+    return st;
+}
+
+dw_status dw_cmd_run(int argc, char **argv, dw_err *err)
+{
+    dw_recipe_args a = {0};
+    dw_script *s = NULL;
+    dw_plan *p = NULL;
+    dw_status st = dw_recipe_args_parse(argc, argv, "dowel run RECIPE", true, &a, err);
+    if (st == DW_OK && !a.help)
+        st = dw_recipe_args_plan(&a, &s, &p, err);
+    if (st == DW_OK && p)
+        st = run(&a, s, p, err);
+    dw_plan_free(p);
+    dw_script_free(s);
+    dw_recipe_args_finish(&a);
+    return st;
+}

@@ -1,0 +1,234 @@
+/* PEFT adapters: adapter_config.json and adapter_model.safetensors, in and out. */
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "model/safetensors_internal.h"
+#include "model/source.h"
+
+enum { CONFIG_BYTES = 16 << 20 };
+
+/* Settings that change what an adapter computes and are not supported: they must be absent, null,
+ * false or empty. */
+static const char *const refused[] = {
+    "use_dora",           "lora_bias",           "modules_to_save",   "rank_pattern",
+    "alpha_pattern",      "layers_to_transform", "layers_pattern",    "layer_replication",
+    "exclude_modules",    "fan_in_fan_out",      "target_parameters", "trainable_token_indices",
+    "use_qalora",         "use_bdlora",          "arrow_config",      "alora_invocation_tokens",
+    "megatron_config",    "corda_config",        "eva_config",        "lora_ga_config",
+    "velora_config",      "monteclora_config",   "kasa_config",       "loftq_config",
+    "ensure_weight_tying"};
+
+static bool is_set(const dw_json *v)
+{
+    if (!v)
+        return false;
+    switch (dw_json_kind(v)) {
+    case DW_JSON_NULL:
+        return false;
+    case DW_JSON_BOOL:
+        return dw_json_bool(v);
+    case DW_JSON_ARRAY:
+    case DW_JSON_OBJECT:
+        return dw_json_first(v) != NULL;
+    default:
+        return true;
+    }
+}
+
+static dw_status check_plain(const dw_json *root, dw_err *err)
+{
+    const char *s = NULL;
+    DW_TRY(dw_json_get_cstr(root, "peft_type", NULL, &s, err));
+    if (!s)
+        return dw_fail(err, DW_E_INPUT, "peft_type is missing");
+    if (strcmp(s, "LORA") != 0)
+        return dw_fail(err, DW_E_INPUT, "peft_type \"%.32s\" is not supported (supported: LORA)",
+                       s);
+    DW_TRY(dw_json_get_cstr(root, "task_type", "CAUSAL_LM", &s, err));
+    if (strcmp(s, "CAUSAL_LM") != 0)
+        return dw_fail(err, DW_E_INPUT,
+                       "task_type \"%.32s\" is not supported (supported: CAUSAL_LM)", s);
+    DW_TRY(dw_json_get_cstr(root, "bias", "none", &s, err));
+    if (strcmp(s, "none") != 0)
+        return dw_fail(err, DW_E_INPUT, "bias \"%.32s\" is not supported (supported: none)", s);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        if (is_set(dw_json_get(root, refused[i])))
+            return dw_fail(err, DW_E_INPUT, "%s is set, which is not supported", refused[i]);
+    /* These rewrite the base's weights when an adapter is made: A and B alone are not enough. */
+    static const char *const rewriting[] = {"pissa", "olora", "corda", "loftq", "lora_ga"};
+    const dw_json *init = dw_json_get(root, "init_lora_weights");
+    dw_text name = init && dw_json_kind(init) == DW_JSON_STRING ? dw_json_str(init) : DW_TEXT("");
+    for (size_t i = 0; i < sizeof rewriting / sizeof *rewriting; i++)
+        if (name.len >= strlen(rewriting[i]) &&
+            !memcmp(name.ptr, rewriting[i], strlen(rewriting[i])))
+            return dw_fail(err, DW_E_INPUT,
+                           "init_lora_weights \"%s\" changes the base's weights, which is not "
+                           "supported",
+                           name.ptr);
+    return DW_OK;
+}
+
+static dw_status read_target(const dw_json *v, uint32_t *targets, dw_err *err)
+{
+    if (dw_json_kind(v) != DW_JSON_STRING)
+        return dw_fail(err, DW_E_INPUT, "target_modules: wanted strings, found %s",
+                       dw_json_kind_name(v));
+    dw_text s = dw_json_str(v);
+    for (int t = 0; t < DW_N_LORA_TARGET; t++)
+        if (dw_text_is(s, dw_lora_targets[t].module) || dw_text_is(s, dw_lora_targets[t].path)) {
+            *targets |= dw_lora_targets[t].bit;
+            return DW_OK;
+        }
+    return dw_fail(err, DW_E_INPUT,
+                   "target_modules: \"%.*s\" is not supported (supported: q_proj, k_proj, v_proj, "
+                   "o_proj, gate_proj, up_proj, down_proj)",
+                   (int)(s.len < 64 ? s.len : 64), s.ptr);
+}
+
+static dw_status read_targets(const dw_json *root, uint32_t *targets, dw_err *err)
+{
+    const dw_json *v = dw_json_get(root, "target_modules");
+    *targets = 0;
+    if (v && dw_json_kind(v) == DW_JSON_STRING && dw_text_is(dw_json_str(v), "all-linear")) {
+        *targets = DW_LORA_ALL;
+        return DW_OK;
+    }
+    if (v && dw_json_kind(v) == DW_JSON_STRING)
+        return dw_fail(err, DW_E_INPUT,
+                       "target_modules: patterns are not supported, wanted a list of names or "
+                       "\"all-linear\"");
+    if (!v || dw_json_kind(v) != DW_JSON_ARRAY)
+        return dw_fail(err, DW_E_INPUT, "target_modules: wanted a list of names, found %s",
+                       dw_json_kind_name(v));
+    for (const dw_json *e = dw_json_first(v); e; e = dw_json_next(e))
+        DW_TRY(read_target(e, targets, err));
+    return *targets ? DW_OK : dw_fail(err, DW_E_INPUT, "target_modules is empty");
+}
+
+static dw_status find_base(dw_arena *a, const char *dir, const char *name, char **out, dw_err *err)
+{
+    char *beside = dw_path_join(a, dir, name); /* an absolute name wins */
+    if (dw_dir_exists(beside)) {
+        *out = beside;
+        return DW_OK;
+    }
+    if (dw_dir_exists(name)) {
+        *out = dw_arena_strdup(a, name);
+        return DW_OK;
+    }
+    return dw_fail(err, DW_E_INPUT,
+                   "base_model_name_or_path: no folder \"%.512s\" (looked beside the adapter and "
+                   "in the working directory; nothing is downloaded)",
+                   name);
+}
+
+static dw_status parse_config(dw_arena *a, const dw_json *root, const char *dir, dw_lora_spec *spec,
+                              char **base, dw_err *err)
+{
+    const char *name = NULL;
+    int64_t r = 0;
+    if (dw_json_kind(root) != DW_JSON_OBJECT)
+        return dw_fail(err, DW_E_INPUT, "wanted an object, found %s", dw_json_kind_name(root));
+    DW_TRY(check_plain(root, err));
+    DW_TRY(dw_json_get_int(root, "r", 8, 1, 4096, &r, err));
+    spec->rank = (uint32_t)r;
+    DW_TRY(dw_json_get_num(root, "lora_alpha", 8, 1e-9, 1e9, &spec->alpha, err));
+    DW_TRY(dw_json_get_bool(root, "use_rslora", false, &spec->rslora, err));
+    DW_TRY(read_targets(root, &spec->targets, err));
+    DW_TRY(dw_json_get_cstr(root, "base_model_name_or_path", NULL, &name, err));
+    if (!name || !*name)
+        return dw_fail(err, DW_E_INPUT, "base_model_name_or_path is missing");
+    return find_base(a, dir, name, base, err);
+}
+
+dw_status dw_adapter_config(dw_arena *a, const char *dir, dw_lora_spec *spec, char **base,
+                            dw_err *err)
+{
+    dw_json *root = NULL;
+    char *path = dw_path_join(a, dir, "adapter_config.json");
+    *spec = (dw_lora_spec){0};
+    DW_TRY(dw_json_read(path, CONFIG_BYTES, &root, err));
+    dw_status st = parse_config(a, root, dir, spec, base, err);
+    if (st < 0)
+        dw_err_prefix(err, "%s", path);
+    dw_json_free(root);
+    return st;
+}
+
+dw_status dw_adapter_read(dw_model *m, const char *dir, dw_err *err)
+{
+    dw_checkpoint *c = NULL;
+    dw_slice *slice = NULL;
+    char *path = dw_path_join(&m->arena, dir, "adapter_model.safetensors");
+    if (!dw_file_exists(path))
+        return dw_st_explain_missing(dir, "adapter_model.safetensors", err);
+    DW_TRY(dw_checkpoint_open_file(path, &c, err));
+    size_t n = dw_weights_adapter_slices(&m->arena, &m->desc, &m->lora, &m->adapter, &slice);
+    dw_status st =
+        dw_weights_check(c, slice, n, "adapter_config.json and its base", NULL, NULL, err);
+    if (st == DW_OK && !m->outline)
+        st = dw_weights_read(c, slice, n, &m->adapter, err);
+    if (st < 0)
+        dw_err_prefix(err, "%s", path);
+    dw_checkpoint_close(c);
+    return st;
+}
+
+/* ---- out ---- */
+
+static void put_config(dw_buf *b, const dw_model *m, const char *base)
+{
+    dw_buf_adds(b, "{\n  \"base_model_name_or_path\": ");
+    dw_json_put_cstr(b, base);
+    dw_buf_adds(b, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n"
+                   "  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n"
+                   "  \"lora_alpha\": ");
+    dw_json_put_num(b, m->lora.alpha);
+    dw_buf_printf(b,
+                  ",\n  \"lora_dropout\": 0.0,\n  \"modules_to_save\": null,\n"
+                  "  \"peft_type\": \"LORA\",\n  \"r\": %u,\n  \"target_modules\": [",
+                  m->lora.rank);
+    const char *comma = "";
+    for (int t = 0; t < DW_N_LORA_TARGET; t++)
+        if (m->lora.targets & dw_lora_targets[t].bit) {
+            dw_buf_printf(b, "%s\n    \"%s\"", comma, dw_lora_targets[t].module);
+            comma = ",";
+        }
+    dw_buf_printf(b,
+                  "\n  ],\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
+                  "  \"use_rslora\": %s\n}\n",
+                  m->lora.rslora ? "true" : "false");
+}
+
+dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_buf config = {0};
+    dw_slice *slice = NULL;
+    dw_assert(!m->outline);
+    if (!m->has_adapter)
+        return dw_fail(err, DW_E_USAGE, "the model has no adapter to save");
+    size_t n = dw_weights_adapter_slices(&a, &m->desc, &m->lora, &m->adapter, &slice);
+    dw_tensor_out *t = dw_arena_alloc(&a, n * sizeof *t + 1);
+    for (size_t i = 0; i < n; i++)
+        t[i] = (dw_tensor_out){.name = slice[i].name,
+                               .dtype = DW_DT_F32,
+                               .n_dim = 2,
+                               .dim = {slice[i].rows, slice[i].cols},
+                               .values = dw_slice_values(&m->adapter, &slice[i])};
+    dw_status st = dw_safetensors_write(dw_path_join(&a, dir, "adapter_model.safetensors"), t, n,
+                                        &(dw_meta_pair){"format", "pt"}, 1, err);
+    put_config(&config, m, m->dir ? dw_path_absolute(&a, m->dir) : "");
+    if (st == DW_OK)
+        st = dw_file_write(dw_path_join(&a, dir, "adapter_config.json"), config.ptr, config.len,
+                           err);
+    if (st == DW_OK && m->source)
+        st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+    dw_buf_finish(&config);
+    dw_arena_finish(&a);
+    return st;
+}

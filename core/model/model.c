@@ -1,0 +1,134 @@
+/* The model as others see it: what it is, its parameters, its identity, its end. */
+#include "model/model.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "model/source.h"
+
+static void unmap(const dw_model *m, void *p, size_t bytes)
+{
+    if (p && m->outline)
+        munmap(p, bytes);
+    else if (p)
+        dw_tensor_unmap(p, bytes);
+}
+
+static void unmap_params(const dw_model *m, const dw_params *p)
+{
+    unmap(m, p->w, p->n * sizeof(dw_real));
+    unmap(m, p->g, p->n * sizeof(dw_real));
+}
+
+void dw_model_free(dw_model *m)
+{
+    if (!m)
+        return;
+    unmap_params(m, &m->base);
+    unmap_params(m, &m->adapter);
+    unmap(m, m->panel_mem, m->panel_bytes);
+    dw_tokenizer_free(m->tokenizer);
+    if (m->source)
+        dw_buf_finish(&m->source->config);
+    dw_arena_finish(&m->arena);
+    dw_free(m);
+}
+
+size_t dw_model_bytes(const dw_model *m)
+{
+    size_t n = m->panel_bytes;
+    n += m->base.n * sizeof(dw_real) * (m->base.g ? 2 : 1);
+    n += m->adapter.n * sizeof(dw_real) * (m->adapter.g ? 2 : 1);
+    return n;
+}
+
+const dw_description *dw_model_description(const dw_model *m)
+{
+    return &m->desc;
+}
+
+const dw_tokenizer *dw_model_tokenizer(const dw_model *m)
+{
+    return m->tokenizer;
+}
+
+const dw_exec *dw_model_exec(const dw_model *m)
+{
+    return m->x;
+}
+
+const char *dw_model_dir(const dw_model *m)
+{
+    return m->dir;
+}
+
+bool dw_model_has_adapter(const dw_model *m)
+{
+    return m->has_adapter;
+}
+
+const dw_lora_spec *dw_model_lora(const dw_model *m)
+{
+    return m->has_adapter ? &m->lora : NULL;
+}
+
+dw_params *dw_model_trained(dw_model *m)
+{
+    return m->has_adapter ? &m->adapter : &m->base;
+}
+
+const dw_params *dw_model_base(const dw_model *m)
+{
+    return &m->base;
+}
+
+static size_t count(const dw_params *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_weight; i++)
+        n += (size_t)p->weight[i].rows * p->weight[i].cols;
+    return n;
+}
+
+size_t dw_model_n_params(const dw_model *m)
+{
+    return count(&m->base);
+}
+
+size_t dw_model_n_adapter_params(const dw_model *m)
+{
+    return count(&m->adapter);
+}
+
+static void hash_params(dw_sha256 *h, const dw_params *p)
+{
+    for (size_t i = 0; i < p->n_weight; i++) {
+        const dw_weight *w = &p->weight[i];
+        char head[128];
+        int n = snprintf(head, sizeof head, "%s %u %u\n", w->name, w->rows, w->cols);
+        dw_sha256_add(h, head, (size_t)n);
+        dw_sha256_add(h, p->w + w->offset, (size_t)w->rows * w->cols * sizeof(dw_real));
+    }
+}
+
+void dw_model_hash(const dw_model *m, char out[65])
+{
+    dw_assert(!m->outline);
+    dw_sha256 *h = dw_sha256_create();
+    hash_params(h, &m->base);
+    if (m->has_adapter) {
+        double scale = (double)m->lora_scale;
+        dw_sha256_add(h, &scale, sizeof scale);
+        hash_params(h, &m->adapter);
+    }
+    dw_sha256_hex(h, out);
+}
+
+size_t dw_model_stops(const dw_model *m, const int32_t **id)
+{
+    *id = m->stop;
+    return m->n_stop;
+}

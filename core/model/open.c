@@ -1,0 +1,381 @@
+/* Opens a Hugging Face or PEFT folder as a model, or makes a random one from its config.json. */
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "model/config_internal.h"
+#include "model/safetensors_internal.h"
+#include "model/source.h"
+
+enum { CONFIG_BYTES = 16 << 20, LISTED = 5 };
+
+static void put_dims(dw_buf *b, const uint64_t *dim, uint32_t n)
+{
+    dw_buf_addc(b, '[');
+    for (uint32_t i = 0; i < n; i++)
+        dw_buf_printf(b, "%s%llu", i ? ", " : "", (unsigned long long)dim[i]);
+    dw_buf_addc(b, ']');
+}
+
+static bool fits(const dw_tensor_entry *e, const dw_slice *s)
+{
+    return e->n_dim == s->n_dim && e->dim[0] == s->rows && (s->n_dim == 1 || e->dim[1] == s->cols);
+}
+
+dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t n,
+                           const char *what, dw_tensor_ignore ignore, void *ctx, dw_err *err)
+{
+    dw_buf list = {0};
+    dw_map known = {0};
+    size_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        const dw_slice *s = &slice[i];
+        dw_map_put(&known, dw_text_of(s->name), 0);
+        const dw_tensor_entry *e = dw_checkpoint_find(c, s->name);
+        if (e && fits(e, s))
+            continue;
+        if (++bad > LISTED)
+            continue;
+        dw_buf_printf(&list, "; %s is ", s->name);
+        if (!e) {
+            dw_buf_adds(&list, "missing");
+            continue;
+        }
+        put_dims(&list, e->dim, e->n_dim);
+        dw_buf_adds(&list, ", wanted ");
+        put_dims(&list, (uint64_t[2]){s->rows, s->cols}, s->n_dim);
+    }
+    for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
+        const dw_tensor_entry *e = dw_checkpoint_at(c, i);
+        if (dw_map_get(&known, dw_text_of(e->name), NULL) || (ignore && ignore(e, ctx)))
+            continue;
+        if (++bad <= LISTED)
+            dw_buf_printf(&list, "; %.128s is not part of it", e->name);
+    }
+    dw_map_finish(&known);
+    dw_status st = DW_OK;
+    if (bad)
+        st = dw_fail(err, DW_E_INPUT, "%zu tensor%s not fit %s%s%s", bad,
+                     bad == 1 ? " does" : "s do", what, list.ptr, bad > LISTED ? "; ..." : "");
+    dw_buf_finish(&list);
+    return st;
+}
+
+dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t n,
+                          const dw_params *p, dw_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const dw_tensor_entry *e = dw_checkpoint_find(c, slice[i].name);
+        dw_real *v = dw_slice_values(p, &slice[i]), sum = 0;
+        DW_TRY(dw_tensor_read(e, v, err));
+        for (size_t k = 0; k < (size_t)e->n; k++)
+            sum += v[k] - v[k]; /* 0, or NaN from the first bad value on */
+        if (sum == 0)
+            continue;
+        size_t at = 0;
+        while (isfinite(v[at]))
+            at++;
+        return dw_fail(err, DW_E_INPUT, "tensor \"%s\" holds %g at element %zu", e->name,
+                       (double)v[at], at);
+    }
+    return DW_OK;
+}
+
+/* Buffers that old versions of transformers stored, and the second copy of a tied head. */
+typedef struct leftovers {
+    const dw_checkpoint *c;
+    bool tied;
+} leftovers;
+
+static bool is_buffer(const char *name)
+{
+    static const char tail[] = ".rotary_emb.inv_freq";
+    size_t n = strlen(name);
+    return n > sizeof tail - 1 && !strcmp(name + n - (sizeof tail - 1), tail);
+}
+
+static bool ignored(const dw_tensor_entry *e, void *ctx)
+{
+    const leftovers *l = ctx;
+    return is_buffer(e->name) || (l->tied && !strcmp(e->name, "lm_head.weight"));
+}
+
+static dw_status check_tied_head(const dw_checkpoint *c, dw_err *err)
+{
+    const dw_tensor_entry *h = dw_checkpoint_find(c, "lm_head.weight");
+    const dw_tensor_entry *e = dw_checkpoint_find(c, "model.embed_tokens.weight");
+    if (!h || (h->bytes == e->bytes && !memcmp(h->data, e->data, (size_t)e->bytes)))
+        return DW_OK;
+    return dw_fail(err, DW_E_INPUT,
+                   "tie_word_embeddings is true, but lm_head.weight differs from "
+                   "model.embed_tokens.weight");
+}
+
+/* All shapes are compared with the file before anything is allocated by the config's numbers. */
+static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_params p;
+    dw_slice *slice = NULL;
+    leftovers l = {c, d->tied};
+    dw_status st = dw_weights_base(&a, d, &p, err);
+    if (st == DW_OK) {
+        size_t n = dw_weights_slices(&a, d, &p, &slice);
+        st = dw_weights_check(c, slice, n, "config.json", ignored, &l, err);
+    }
+    if (st == DW_OK && d->tied)
+        st = check_tied_head(c, err);
+    dw_arena_finish(&a);
+    return st;
+}
+
+static void keep_extra(dw_model *m, const dw_checkpoint *c)
+{
+    dw_source *s = m->source;
+    s->extra = dw_arena_alloc(&m->arena, dw_checkpoint_count(c) * sizeof *s->extra + 1);
+    for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
+        const dw_tensor_entry *e = dw_checkpoint_at(c, i);
+        if (!is_buffer(e->name) || e->dtype == DW_DT_OTHER)
+            continue;
+        void *raw = dw_arena_alloc(&m->arena, (size_t)e->bytes + 1);
+        if (e->bytes)
+            memcpy(raw, e->data, (size_t)e->bytes);
+        dw_tensor_out *t = &s->extra[s->n_extra++];
+        *t = (dw_tensor_out){.name = dw_arena_strdup(&m->arena, e->name),
+                             .dtype = e->dtype,
+                             .n_dim = e->n_dim,
+                             .raw = raw};
+        memcpy(t->dim, e->dim, sizeof t->dim);
+    }
+}
+
+static dw_dtype config_dtype(const dw_description *d)
+{
+    return !strcmp(d->dtype, "bfloat16")  ? DW_DT_BF16
+           : !strcmp(d->dtype, "float16") ? DW_DT_F16
+                                          : DW_DT_F32;
+}
+
+static void note_source(dw_model *m, const dw_checkpoint *c)
+{
+    dw_source *s = m->source;
+    s->n_slice = dw_weights_slices(&m->arena, &m->desc, &m->base, &s->slice);
+    s->dtype = dw_arena_alloc(&m->arena, s->n_slice * sizeof *s->dtype);
+    for (size_t i = 0; i < s->n_slice; i++)
+        s->dtype[i] = c ? dw_checkpoint_find(c, s->slice[i].name)->dtype : config_dtype(&m->desc);
+    if (c)
+        keep_extra(m, c);
+}
+
+static void add_stop(dw_model *m, int32_t id)
+{
+    if (id < 0 || id >= (int32_t)m->desc.vocab)
+        return;
+    for (size_t i = 0; i < m->n_stop; i++)
+        if (m->stop[i] == id)
+            return;
+    m->stop[m->n_stop++] = id;
+}
+
+static dw_status read_stops(dw_model *m, dw_err *err)
+{
+    int32_t eos[16];
+    uint32_t n = 0;
+    m->stop = dw_arena_alloc(&m->arena, 33 * sizeof *m->stop);
+    for (uint32_t i = 0; i < m->desc.n_eos; i++)
+        add_stop(m, m->desc.eos[i]);
+    char *path = dw_path_join(&m->arena, m->dir, "generation_config.json");
+    if (dw_file_exists(path)) {
+        dw_json *root = NULL;
+        DW_TRY(dw_json_read(path, CONFIG_BYTES, &root, err));
+        dw_status st = dw_config_eos(root, m->desc.vocab, eos, &n, err);
+        dw_json_free(root);
+        if (st < 0) {
+            dw_err_prefix(err, "%s", path);
+            return st;
+        }
+        for (uint32_t i = 0; i < n; i++)
+            add_stop(m, eos[i]);
+    }
+    if (m->tokenizer)
+        add_stop(m, dw_tokenizer_eos(m->tokenizer));
+    return DW_OK;
+}
+
+static dw_status read_tokenizer(dw_model *m, const dw_model_options *o, dw_err *err)
+{
+    const char *dir = m->dir;
+    if (m->adapter_dir && dw_file_exists(dw_path_join(&m->arena, m->adapter_dir, "tokenizer.json")))
+        dir = m->adapter_dir;
+    m->source->tokenizer_dir = dw_arena_strdup(&m->arena, dir);
+    char *path = dw_path_join(&m->arena, dir, "tokenizer.json");
+    if (!dw_file_exists(path))
+        return o->no_tokenizer
+                   ? DW_OK
+                   : dw_fail(err, DW_E_INPUT, "%s: no tokenizer.json in the folder", dir);
+    DW_TRY(dw_tokenizer_load(dir, &m->tokenizer, err));
+    int32_t n = dw_tokenizer_size(m->tokenizer);
+    if (n > (int32_t)m->desc.vocab)
+        return dw_fail(err, DW_E_INPUT, "%s: ids reach %d, the model's vocabulary has %u", path,
+                       n - 1, m->desc.vocab);
+    return DW_OK;
+}
+
+typedef struct plan {
+    const dw_exec *x;
+    const char *dir;         /* of the base */
+    const char *adapter_dir; /* NULL without */
+    dw_model_options o;
+    dw_checkpoint *c; /* NULL: random weights */
+    bool outline;
+    dw_description d;
+    dw_buf config;
+    double std;
+} plan;
+
+static dw_status read_config(plan *p, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_json *root = NULL;
+    char *path = dw_path_join(&a, p->dir, "config.json");
+    dw_status st = dw_file_read(path, CONFIG_BYTES, &p->config, err);
+    if (st == DW_OK) {
+        st = dw_json_parse(p->config.ptr, p->config.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
+        if (st == DW_OK)
+            st = dw_config_parse(root, &p->d, err);
+        if (st == DW_OK)
+            st = dw_json_get_num(root, "initializer_range", 0.02, 0, 10, &p->std, err);
+        if (st < 0)
+            dw_err_prefix(err, "%s", path);
+    }
+    dw_json_free(root);
+    dw_arena_finish(&a);
+    return st;
+}
+
+static dw_status fill(dw_model *m, plan *p, dw_err *err)
+{
+    m->dir = dw_arena_strdup(&m->arena, p->dir);
+    m->source = dw_arena_alloc(&m->arena, sizeof *m->source);
+    m->source->config = p->config;
+    p->config = (dw_buf){0};
+    note_source(m, p->c);
+    if (p->c && !p->outline) {
+        dw_status st = dw_weights_read(p->c, m->source->slice, m->source->n_slice, &m->base, err);
+        if (st < 0) {
+            dw_err_prefix(err, "%s", p->dir);
+            return st;
+        }
+    } else if (!p->outline) {
+        dw_model_fill(m, p->o.seed, p->std);
+    }
+    if (p->adapter_dir) {
+        m->adapter_dir = dw_arena_strdup(&m->arena, p->adapter_dir);
+        DW_TRY(dw_adapter_read(m, p->adapter_dir, err));
+    } else if (m->has_adapter && !p->outline) {
+        dw_model_fill_adapter(m, p->o.seed);
+    }
+    DW_TRY(read_tokenizer(m, &p->o, err));
+    DW_TRY(read_stops(m, err));
+    if (!p->outline)
+        dw_model_changed(m);
+    return DW_OK;
+}
+
+static dw_status make(plan *p, dw_model **out, dw_err *err)
+{
+    DW_TRY(read_config(p, err));
+    if (p->c) {
+        dw_status st = check_shapes(p->c, &p->d, err);
+        if (st < 0) {
+            dw_err_prefix(err, "%s", p->dir);
+            return st;
+        }
+    }
+    dw_model *m = NULL;
+    dw_status st = p->outline ? dw_model_build_outline(p->x, &p->d, &p->o, &m, err)
+                              : dw_model_build(p->x, &p->d, &p->o, &m, err);
+    if (st < 0) {
+        dw_err_prefix(err, "%s", p->dir);
+        return st;
+    }
+    st = fill(m, p, err);
+    if (st < 0)
+        dw_model_free(m);
+    else
+        *out = m;
+    return st;
+}
+
+static dw_status check_dir(const char *dir, dw_err *err)
+{
+    if (dw_dir_exists(dir))
+        return DW_OK;
+    if (!dw_file_exists(dir))
+        return dw_fail(err, DW_E_INPUT,
+                       "%s: no such folder (a model is a Hugging Face folder on disk; nothing is "
+                       "downloaded)",
+                       dir);
+    dw_checkpoint *c = NULL;
+    dw_status st = dw_checkpoint_open_file(dir, &c, err);
+    dw_checkpoint_close(c);
+    if (st < 0)
+        return st;
+    return dw_fail(err, DW_E_INPUT, "%s: a file; wanted the folder that holds it", dir);
+}
+
+static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_options *o,
+                             bool outline, dw_model **out, dw_err *err)
+{
+    dw_arena a = {0};
+    plan p = {.x = x, .dir = dir, .o = *o, .outline = outline};
+    dw_lora_spec spec = {0};
+    char *base = NULL;
+    *out = NULL;
+    dw_status st = check_dir(dir, err);
+    if (st == DW_OK && dw_file_exists(dw_path_join(&a, dir, "adapter_config.json"))) {
+        if (o->lora)
+            st = dw_fail(err, DW_E_INPUT,
+                         "%s: an adapter already; another one on top of it is not supported (merge "
+                         "it first)",
+                         dir);
+        else
+            st = dw_adapter_config(&a, dir, &spec, &base, err);
+        p.adapter_dir = dir;
+        p.dir = base;
+        p.o.lora = &spec;
+    }
+    if (st == DW_OK)
+        st = dw_checkpoint_open(p.dir, &p.c, err);
+    if (st == DW_OK)
+        st = make(&p, out, err);
+    dw_checkpoint_close(p.c);
+    dw_buf_finish(&p.config);
+    dw_arena_finish(&a);
+    return st;
+}
+
+dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
+                        dw_model **out, dw_err *err)
+{
+    return open_folder(x, dir, o, false, out, err);
+}
+
+dw_status dw_model_outline(const dw_exec *x, const char *dir, const dw_model_options *o,
+                           dw_model **out, dw_err *err)
+{
+    return open_folder(x, dir, o, true, out, err);
+}
+
+dw_status dw_model_init(const dw_exec *x, const char *dir, const dw_model_options *o,
+                        dw_model **out, dw_err *err)
+{
+    plan p = {.x = x, .dir = dir, .o = *o};
+    *out = NULL;
+    dw_status st = check_dir(dir, err);
+    if (st == DW_OK)
+        st = make(&p, out, err);
+    dw_buf_finish(&p.config);
+    return st;
+}

@@ -1,0 +1,123 @@
+/* Number types of checkpoints to and from the engine's: exact on the way in, nearest even on the
+ * way out, and NaN payloads survive a round trip. */
+#include <string.h>
+
+#include "model/safetensors_internal.h"
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensors are read and written as little-endian memory"
+#endif
+
+static float from_bits(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static uint32_t to_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+static float half_to_float(uint16_t h)
+{
+    uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 0x3ff;
+    if (exp == 31)
+        return from_bits(sign | 0x7f800000 | man << 13);
+    if (exp)
+        return from_bits(sign | (exp + 112) << 23 | man << 13);
+    float f = (float)man * 0x1p-24f; /* subnormals are exact */
+    return sign ? -f : f;
+}
+
+/* Drops `drop` low bits, to nearest even. */
+static uint32_t round_bits(uint32_t u, uint32_t drop)
+{
+    uint32_t half = 1u << (drop - 1), odd = u >> drop & 1;
+    return (u + half - 1 + odd) >> drop;
+}
+
+static uint16_t float_to_bf16(float f)
+{
+    uint32_t u = to_bits(f);
+    if ((u & 0x7fffffff) > 0x7f800000) {
+        uint32_t cut = u >> 16;
+        return (uint16_t)(cut & 0x7f ? cut : cut | 0x40);
+    }
+    return (uint16_t)round_bits(u, 16);
+}
+
+static uint16_t float_to_half(float f)
+{
+    uint32_t u = to_bits(f), sign = u >> 16 & 0x8000, a = u & 0x7fffffff;
+    if (a > 0x7f800000) {
+        uint32_t man = a >> 13 & 0x3ff;
+        return (uint16_t)(sign | 0x7c00 | (man ? man : 0x200));
+    }
+    if (a >= 0x477ff000) /* 65520 and above round to infinity */
+        return (uint16_t)(sign | 0x7c00);
+    if (a >= 0x38800000) /* 2^-14: normal */
+        return (uint16_t)(sign | round_bits(a - (112u << 23), 13));
+    if (a < 0x33000000) /* below 2^-25 */
+        return (uint16_t)sign;
+    uint32_t shift = 126 - (a >> 23), man = (a & 0x7fffff) | 0x800000;
+    return (uint16_t)(sign | round_bits(man, shift));
+}
+
+dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err)
+{
+    const unsigned char *p = e->data;
+    size_t n = (size_t)e->n;
+    switch (e->dtype) {
+    case DW_DT_F32:
+        if (sizeof(dw_real) == 4) {
+            if (n)
+                memcpy(out, p, n * 4);
+            return DW_OK;
+        }
+        for (size_t i = 0; i < n; i++) {
+            float f;
+            memcpy(&f, p + 4 * i, 4);
+            out[i] = f;
+        }
+        return DW_OK;
+    case DW_DT_F64:
+        for (size_t i = 0; i < n; i++) {
+            double f;
+            memcpy(&f, p + 8 * i, 8);
+            out[i] = (dw_real)f;
+        }
+        return DW_OK;
+    case DW_DT_F16:
+    case DW_DT_BF16:
+        for (size_t i = 0; i < n; i++) {
+            uint16_t h;
+            memcpy(&h, p + 2 * i, 2);
+            out[i] = e->dtype == DW_DT_F16 ? half_to_float(h) : from_bits((uint32_t)h << 16);
+        }
+        return DW_OK;
+    default:
+        return dw_fail(err, DW_E_INPUT, "tensor \"%.128s\" is %s, wanted F32, F16, BF16 or F64",
+                       e->name, dw_dtype_name(e->dtype));
+    }
+}
+
+void dw_st_encode(dw_dtype dtype, const dw_real *in, size_t n, unsigned char *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (dtype == DW_DT_F32) {
+            float f = (float)in[i];
+            memcpy(out + 4 * i, &f, 4);
+        } else if (dtype == DW_DT_F64) {
+            double f = (double)in[i];
+            memcpy(out + 8 * i, &f, 8);
+        } else {
+            uint16_t h =
+                dtype == DW_DT_F16 ? float_to_half((float)in[i]) : float_to_bf16((float)in[i]);
+            memcpy(out + 2 * i, &h, 2);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+/* Builds the table of columns that an objective or estimator reads. */
+#include "train/batch.h"
+
+#include <math.h>
+#include <string.h>
+
+static void put(dw_batch *out, int column, const double *x, size_t rows, uint32_t width)
+{
+    out->col[column] = (dowel_column){.x = x, .rows = (uint32_t)rows, .width = width};
+}
+
+static bool asked(const dw_use *u, int column)
+{
+    return (u->ask.columns & DOWEL_BIT(column)) != 0;
+}
+
+static double *with_grad(dw_batch *out, dw_arena *a, const dw_use *u, int column, size_t n)
+{
+    if (!asked(u, column) || (u->ask.detached & DOWEL_BIT(column)))
+        return NULL;
+    return out->col[column].grad = dw_arena_alloc(a, (n + 1) * sizeof(double));
+}
+
+static const double *nans(dw_arena *a, size_t n)
+{
+    double *x = dw_arena_alloc(a, (n + 1) * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = NAN;
+    return x;
+}
+
+static void put_model(dw_batch *out, dw_arena *a, const dw_observed *seen, const dw_use *u,
+                      size_t n)
+{
+    static const dw_observed none = {0};
+    const dw_observed *o = seen ? seen : &none;
+    const struct {
+        int column;
+        const double *x;
+    } all[] = {{DOWEL_LOGP, o->logp},
+               {DOWEL_ENTROPY, o->entropy},
+               {DOWEL_MEAN_LOGP, o->mean_logp},
+               {DOWEL_TOP1, o->top1},
+               {DOWEL_COLLISION, o->collision},
+               {DOWEL_TOP_PROB, o->top_prob},
+               {DOWEL_MEAN_LOGIT, o->mean_logit}};
+    const double *blank = seen ? NULL : nans(a, n);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (asked(u, all[i].column))
+            put(out, all[i].column, seen ? all[i].x : blank, n, 1);
+    out->grad_logp = with_grad(out, a, u, DOWEL_LOGP, n);
+    out->grad_entropy = with_grad(out, a, u, DOWEL_ENTROPY, n);
+    out->grad_mean_logp = with_grad(out, a, u, DOWEL_MEAN_LOGP, n);
+}
+
+static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, const dw_observed *seen,
+                                const dw_use *u, size_t n)
+{
+    const struct {
+        int column;
+        const double *x;
+    } all[] = {{DOWEL_REF_LOGP, s->ref_logp},
+               {DOWEL_OLD_LOGP, s->old_logp},
+               {DOWEL_SAMPLER_LOGP, s->sampler_logp},
+               {DOWEL_ADVANTAGE, s->advantage}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (asked(u, all[i].column) && all[i].x)
+            put(out, all[i].column, all[i].x + tok, n, 1);
+    /* Given answers: every step is the first update on its batch, so the old policy is this one. */
+    if (asked(u, DOWEL_OLD_LOGP) && !s->old_logp)
+        put(out, DOWEL_OLD_LOGP, seen ? seen->logp : NULL, n, 1);
+    if (s->token_reward)
+        put(out, DOWEL_TOKEN_REWARD, s->token_reward + tok, n, 1);
+}
+
+static void put_sequences(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
+{
+    const dw_live_task *t = s->task;
+    double *weight = dw_arena_alloc(a, (n + 1) * sizeof *weight);
+    double *label = dw_arena_alloc(a, (n + 1) * sizeof *label);
+    bool rewarded = n > 0 && s->seq[first].reward;
+    uint32_t width = 1 + (uint32_t)t->n_reward;
+    double *reward = rewarded ? dw_arena_alloc(a, n * width * sizeof *reward) : NULL;
+    for (size_t i = 0; i < n; i++) {
+        const dw_seq *q = &s->seq[first + i];
+        weight[i] = q->weight;
+        label[i] = q->label;
+        if (reward)
+            memcpy(reward + i * width, q->reward, width * sizeof *reward);
+    }
+    put(out, DOWEL_WEIGHT, weight, n, 1);
+    put(out, DOWEL_LABEL, label, n, 1);
+    if (reward)
+        put(out, DOWEL_REWARD, reward, n, width);
+}
+
+static void put_structure(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
+{
+    uint32_t *start = dw_arena_alloc(a, (n + 1) * sizeof *start);
+    uint32_t *mark_start = dw_arena_alloc(a, (n + 1) * sizeof *mark_start);
+    int32_t *mate = dw_arena_alloc(a, (n + 1) * sizeof *mate);
+    int32_t *group = dw_arena_alloc(a, (n + 1) * sizeof *group);
+    uint8_t *stop = dw_arena_alloc(a, n + 1), *role = dw_arena_alloc(a, n + 1);
+    uint64_t *id = dw_arena_alloc(a, (n + 1) * sizeof *id);
+    for (size_t i = 0; i < n; i++) {
+        const dw_seq *q = &s->seq[first + i];
+        start[i + 1] = start[i] + s->pack[first + i].n_completion;
+        mate[i] = q->mate < 0 ? -1 : q->mate - (int32_t)first;
+        group[i] = q->group;
+        stop[i] = q->stop;
+        role[i] = q->role;
+        id[i] = q->id;
+    }
+    dowel_batch *b = &out->b;
+    b->n_tok = start[n];
+    b->start = start;
+    b->mark_start = mark_start;
+    b->mark = dw_arena_alloc(a, (size_t)b->n_tok + 1);
+    b->mate = mate;
+    b->group = group;
+    b->stop = stop;
+    b->role = role;
+    b->id = id;
+}
+
+void dw_batch_build(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n,
+                    const dw_observed *seen, const dw_use *use)
+{
+    *out = (dw_batch){.b = {.size = sizeof(dowel_batch),
+                            .n_seq = (uint32_t)n,
+                            .n_col = DW_N_COLUMN,
+                            .step = s->step,
+                            .step_seqs = s->step_seqs > 0 ? s->step_seqs : 1,
+                            .step_toks = s->step_toks > 0 ? s->step_toks : 1,
+                            .max_tok = s->max_tok,
+                            .temperature = s->temperature}};
+    size_t tok = n > 0 ? s->seq[first].tok : 0;
+    put_structure(out, a, s, first, n);
+    size_t n_tok = out->b.n_tok;
+    put_model(out, a, seen, use, n_tok);
+    put_token_constants(out, s, tok, seen, use, n_tok);
+    put_sequences(out, a, s, first, n);
+    out->b.mask = s->mask + tok;
+    out->b.part = s->task->part;
+    out->b.part_weight = s->task->part_weight;
+    out->b.total = use->total;
+    out->b.tally = use->tally;
+    out->b.col = out->col;
+    out->b.host = dw_instance_host(use->inst);
+}

@@ -1,0 +1,78 @@
+/* Calls the estimator with the whole rollout. */
+#include "train/credit.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "train/batch.h"
+
+static void drop(dw_set *s, size_t i)
+{
+    s->seq[i].keep = false;
+    if (s->seq[i].mate >= 0)
+        s->seq[s->seq[i].mate].keep = false;
+}
+
+static dw_status apply_mates(dw_set *s, const dowel_credit *c, dw_err *err)
+{
+    bool pairs = false;
+    int32_t n = (int32_t)s->n_seq;
+    for (int32_t i = 0; i < n; i++) {
+        int32_t m = c->mate[i];
+        if (m < 0)
+            continue;
+        if (m >= n || m == i || c->mate[m] != i)
+            return dw_fail(err, DW_E_PLUGIN,
+                           "tasks.%s.estimator: sequence %d names %d as its mate, which does not "
+                           "name it back",
+                           s->task->plan->name, i, m);
+        pairs = true;
+    }
+    for (int32_t i = 0; pairs && i < n; i++) {
+        s->seq[i].mate = c->mate[i];
+        if (c->mate[i] < 0)
+            s->seq[i].keep = false;
+    }
+    return DW_OK;
+}
+
+static dw_status apply(dw_set *s, const dowel_credit *c, dw_err *err)
+{
+    for (size_t i = 0; i < s->n_seq; i++) {
+        s->seq[i].weight = c->weight[i];
+        s->seq[i].label = c->label[i];
+    }
+    DW_TRY(apply_mates(s, c, err));
+    for (size_t i = 0; i < s->n_seq; i++)
+        if (!c->keep[i])
+            drop(s, i);
+    return DW_OK;
+}
+
+dw_status dw_credit_assign(dw_set *s, dw_err *err)
+{
+    dw_live_task *t = s->task;
+    size_t n = s->n_seq;
+    s->advantage = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
+    if (t->estimator.inst) {
+        dowel_credit c = {.size = sizeof c,
+                          .advantage = s->advantage,
+                          .weight = dw_arena_alloc(s->arena, (n + 1) * sizeof(double)),
+                          .label = dw_arena_alloc(s->arena, (n + 1) * sizeof(double)),
+                          .mate = dw_arena_alloc(s->arena, (n + 1) * sizeof(int32_t)),
+                          .keep = dw_arena_alloc(s->arena, n + 1)};
+        for (size_t i = 0; i < n; i++) {
+            c.weight[i] = 1;
+            c.mate[i] = -1;
+            c.keep[i] = 1;
+        }
+        dw_batch b;
+        dw_batch_build(&b, s->arena, s, 0, n, NULL, &t->estimator);
+        DW_TRY(dw_call_estimate(t->estimator.inst, &b.b, &c, err));
+        DW_TRY(apply(s, &c, err));
+    }
+    for (size_t i = 0; i < n; i++)
+        if (s->seq[i].reward && isnan(s->seq[i].reward[0]))
+            drop(s, i);
+    return DW_OK;
+}

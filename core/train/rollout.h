@@ -1,0 +1,26 @@
+/* Sampling answers to a task's prompts. */
+#ifndef DW_TRAIN_ROLLOUT_H
+#define DW_TRAIN_ROLLOUT_H
+
+#include "train/set.h"
+
+typedef struct dw_rollout_spec {
+    const dw_row *const *row; /* [n] prompts */
+    const uint64_t *number;   /* [n] of each row over the run: names it for randomness */
+    size_t n;
+    uint32_t samples;
+    bool greedy;
+    uint64_t seed;
+} dw_rollout_spec;
+
+/* Fills a set with n * samples sequences, those of a prompt side by side; OLD_LOGP and SAMPLER_LOGP
+ * are what the sampler computed (greedy: at temperature 1). Memory from the arena. */
+dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uint64_t step,
+                     dw_set *out, dw_err *err);
+/* The rows of one training step. */
+dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint64_t step, dw_set *out,
+                          dw_err *err);
+/* completions/...: lengths and how many were cut; under `prefix`. */
+void dw_rollout_metrics(const dw_set *s, const char *prefix, dw_metrics *to);
+
+#endif

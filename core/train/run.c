@@ -1,0 +1,204 @@
+/* Starts and continues runs: makes or finds the folder, opens everything, trains. */
+#include "train/run.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "train/live.h"
+#include "train/manifest.h"
+
+/* ---- a new run ---- */
+
+static dw_status refuse_used(const dw_run_options *o, dw_err *err)
+{
+    dw_arena a = {0};
+    char **name;
+    size_t n = 0;
+    dw_status st = DW_OK;
+    if (dw_dir_exists(o->out))
+        st = dw_dir_list(&a, o->out, &name, &n, err);
+    else if (dw_file_exists(o->out))
+        st = dw_fail(err, DW_E_INPUT, "%s is a file; --out names a folder", o->out);
+    if (st >= 0 && n > 0)
+        st = dw_fail(err, DW_E_INPUT,
+                     "%s exists and is not empty; name another folder with --out, or continue it "
+                     "with `dowel resume %s`",
+                     o->out, o->out);
+    dw_arena_finish(&a);
+    return st;
+}
+
+static dw_status copy_sources(dw_live *l, dw_err *err)
+{
+    const dw_run_options *o = l->o;
+    if (o->n_source == 0)
+        return DW_OK;
+    for (size_t i = 0; i < o->n_source; i++) {
+        const char *to = dw_path_join(&l->arena, dw_live_path(l, "recipe"), o->source_name[i]);
+        DW_TRY(dw_mkdirs(dw_path_dir(&l->arena, to), err));
+        DW_TRY(dw_copy_file(o->source[i], to, err));
+    }
+    return DW_OK;
+}
+
+static dw_status make_folder(dw_live *l, dw_err *err)
+{
+    DW_TRY(dw_mkdirs(l->o->out, err));
+    DW_TRY(dw_live_lock(l, err));
+    dw_buf b = {0};
+    dw_plan_print(l->job.plan, &b);
+    dw_status st = dw_file_write(dw_live_path(l, "plan.json"), b.ptr, b.len, err);
+    dw_buf_finish(&b);
+    DW_TRY(st);
+    DW_TRY(copy_sources(l, err));
+    return dw_manifest_write(&l->job, dw_live_path(l, "manifest.json"), err);
+}
+
+static bool has_rollouts(const dw_job *job)
+{
+    for (size_t i = 0; i < job->n_task; i++)
+        if (job->task[i].plan->rollout)
+            return true;
+    return false;
+}
+
+/* The logs, cut back to what the checkpoint knows of. */
+static dw_status open_log(const char *path, uint64_t keep, dw_writer **out, dw_err *err)
+{
+    if (dw_file_exists(path) && truncate(path, (off_t)keep) != 0)
+        return dw_fail(err, DW_E_IO, "cannot cut %s to %" PRIu64 " bytes: %s", path, keep,
+                       strerror(errno));
+    return dw_writer_append(path, out, err);
+}
+
+static dw_status open_logs(dw_live *l, dw_err *err)
+{
+    DW_TRY(
+        open_log(dw_live_path(l, "metrics.jsonl"), l->state.metrics_bytes, &l->metrics_log, err));
+    if (!has_rollouts(&l->job))
+        return DW_OK;
+    l->job.samples = &l->samples;
+    return open_log(dw_live_path(l, "samples.jsonl"), l->state.samples_bytes, &l->samples_log, err);
+}
+
+/* In full training the model of the start is about to be lost: score the rows while it is here. */
+static dw_status prepare_reference(dw_live *l, dw_err *err)
+{
+    dw_reference *r = l->job.reference;
+    const char *path = dw_live_path(l, "reference.cache");
+    if (!r)
+        return DW_OK;
+    DW_TRY(dw_reference_load(r, path, err));
+    if (dw_model_has_adapter(l->job.model) || l->job.step > 0)
+        return DW_OK;
+    DW_TRY(dw_reference_prepare(r, err));
+    return dw_reference_save(r, path, err);
+}
+
+static void print_start(dw_live *l)
+{
+    const dw_model *m = l->job.model;
+    char blas[128];
+    dw_exec_describe(blas, sizeof blas);
+    dw_live_print_data(l);
+    dw_progress_say(&l->progress, "%s: %zu parameters, %zu trained%s; kernel %s, %s, %d threads",
+                    dw_model_dir(m), dw_model_n_params(m), dw_model_trained(l->job.model)->n,
+                    dw_model_has_adapter(m) ? " (adapter)" : "", dw_exec_kernel(&l->x), blas,
+                    dw_pool_threads(l->x.pool));
+    for (size_t i = 0; i < l->job.n_task; i++) {
+        const dw_live_task *t = &l->job.task[i];
+        const dw_data_counts *c = dw_dataset_counts(t->data);
+        dw_progress_say(&l->progress, "task %s: %zu %s, %" PRIu64 " tokens, %u rows a step",
+                        t->plan->name, dw_dataset_len(t->data),
+                        dw_data_type_name(t->plan->data.spec.type), c->tokens, t->plan->rows);
+    }
+    dw_progress_say(&l->progress, "%" PRIu64 " steps into %s", l->job.plan->steps, l->o->out);
+}
+
+static dw_status start(dw_live *l, dw_err *err)
+{
+    print_start(l);
+    DW_TRY(make_folder(l, err));
+    DW_TRY(dw_live_arm(l, err));
+    DW_TRY(open_logs(l, err));
+    DW_TRY(prepare_reference(l, err));
+    return dw_live_train(l, err);
+}
+
+dw_status dw_run(dw_plan *p, const dw_callbacks *cb, const dw_run_options *o, dw_err *err)
+{
+    dw_live l;
+    DW_TRY(refuse_used(o, err));
+    dw_status st = dw_live_open(&l, p, cb, o, err);
+    if (st >= 0)
+        st = start(&l, err);
+    dw_live_close(&l);
+    return st;
+}
+
+/* ---- going on ---- */
+
+static dw_status restore(dw_live *l, dw_err *err)
+{
+    const char *dir = NULL;
+    uint64_t step = 0;
+    dw_err none = {{0}};
+    if (dw_checkpoint_newest(&l->arena, l->o->out, &dir, &step, &none) < 0) {
+        dw_progress_say(&l->progress, "no checkpoint yet: starting again from step 0");
+        return DW_OK;
+    }
+    DW_TRY(dw_checkpoint_restore(&l->job, &l->optim, dir, &l->state, err));
+    dw_reference_moved(l->job.reference);
+    dw_progress_say(&l->progress, "going on from %s", dir);
+    return DW_OK;
+}
+
+static dw_status go_on(dw_live *l, dw_err *err)
+{
+    DW_TRY(dw_manifest_check(&l->job, dw_live_path(l, "manifest.json"), err));
+    print_start(l);
+    DW_TRY(dw_live_arm(l, err));
+    DW_TRY(restore(l, err));
+    DW_TRY(open_logs(l, err));
+    DW_TRY(prepare_reference(l, err));
+    return dw_live_train(l, err);
+}
+
+static dw_status check_resumable(const dw_run_options *o, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_status st = DW_OK;
+    if (!dw_file_exists(dw_path_join(&a, o->out, "manifest.json")))
+        st = dw_fail(err, DW_E_INPUT, "%s is not the folder of a run (no manifest.json in it)",
+                     o->out);
+    else if (dw_dir_exists(dw_path_join(&a, o->out, "final")))
+        st = dw_fail(err, DW_E_INPUT, "%s is finished: the result is in %s/final", o->out, o->out);
+    dw_arena_finish(&a);
+    return st;
+}
+
+static dw_status lock_only(dw_live *l, const dw_run_options *o, dw_err *err)
+{
+    *l = (dw_live){.o = o, .lock = -1};
+    dw_status st = dw_live_lock(l, err);
+    dw_arena_finish(&l->arena);
+    return st;
+}
+
+dw_status dw_run_resume(dw_plan *p, const dw_callbacks *cb, const dw_run_options *o, dw_err *err)
+{
+    dw_live l;
+    int lock;
+    DW_TRY(check_resumable(o, err));
+    DW_TRY(lock_only(&l, o, err)); /* before minutes of loading */
+    lock = l.lock;
+    dw_status st = dw_live_open(&l, p, cb, o, err);
+    l.lock = lock;
+    if (st >= 0)
+        st = go_on(&l, err);
+    dw_live_close(&l);
+    return st;
+}

@@ -1,0 +1,59 @@
+/* The sequences of one task in one step (or one evaluation), with everything about them that is
+ * not the model's: constants per token and per sequence. */
+#ifndef DW_TRAIN_SET_H
+#define DW_TRAIN_SET_H
+
+#include "data/pack.h"
+#include "train/task.h"
+
+typedef struct dw_seq {
+    const dw_row *row;
+    const char *completion_text; /* of rollouts; in the arena */
+    size_t completion_len;
+    uint64_t id;
+    double weight, label;
+    double *reward;   /* [1 + n_reward] mixed total, then the parts; NULL without rewards */
+    const char **why; /* [n_reward] or NULL */
+    uint32_t tok;     /* first token in the arrays per token */
+    int32_t mate, group;
+    uint32_t place; /* number of the row within the step, for messages */
+    uint8_t stop, role;
+    bool keep;
+} dw_seq;
+
+/* Arrays per token are in column order over all sequences; NULL where the task has no such column.
+ * Memory lives in the arena given to the maker. */
+typedef struct dw_set {
+    dw_live_task *task;
+    dw_arena *arena;
+    dw_seq *seq;
+    dw_packable *pack; /* [n_seq], parallel to seq */
+    size_t n_seq, n_tok;
+    uint8_t *mask;
+    double *ref_logp, *old_logp, *sampler_logp, *advantage, *token_reward;
+    uint32_t max_tok;
+    double temperature;
+    double step_seqs, step_toks; /* trained sequences with a counted token, and those tokens */
+    uint64_t step;
+    uint64_t input_tokens; /* prompts once per sharing group, and completions; before compaction */
+} dw_set;
+
+/* Room for n sequences. */
+void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t step);
+/* Appends one; a sequence without a prompt gives its first token away as context. Not appended,
+ * and false, when nothing is left to predict. */
+bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
+                const int32_t *completion, size_t n_completion);
+/* After the last sequence: allocates the mask (all 1) and counts. */
+void dw_set_seal(dw_set *s);
+/* Throws out sequences with keep = false, renumbers mates and units, counts again. */
+void dw_set_compact(dw_set *s);
+
+/* Rows first .. first + n - 1 of a task's endless order (training), or of its evaluation data. */
+dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
+                           uint64_t step, dw_err *err);
+dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err);
+/* Row `n` of the task's order. */
+const dw_row *dw_set_row(const dw_live_task *t, uint64_t n);
+
+#endif

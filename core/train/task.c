@@ -1,0 +1,411 @@
+/* Opens the tasks of a plan: data, plugin instances, and the union of what they ask for. */
+#include "train/task.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
+/* FNV-1a: part of stored runs, so it may never change. */
+static uint64_t name_hash(const char *s)
+{
+    uint64_t h = UINT64_C(14695981039346656037);
+    for (; *s; s++)
+        h = (h ^ (unsigned char)*s) * UINT64_C(1099511628211);
+    return h;
+}
+
+static void on_metric(void *ctx, const char *instance, const char *name, uint32_t fold,
+                      double value, double weight)
+{
+    (void)instance;
+    dw_use *u = ctx;
+    dw_metrics *sink = u->task->job->sink;
+    if (!sink)
+        return;
+    dw_buf full = {0};
+    dw_buf_printf(&full, "%s%s", u->prefix, name);
+    dw_metrics_add(sink, full.ptr, fold, value, weight);
+    dw_buf_finish(&full);
+}
+
+/* ---- instances ---- */
+
+static bool is_tunable(const dw_plugin_info *info, const char *option)
+{
+    for (uint32_t i = 0; i < info->plugin.n_params; i++)
+        if (!strcmp(info->plugin.params[i].name, option))
+            return info->plugin.params[i].flags & DOWEL_TUNABLE;
+    return false;
+}
+
+static dw_status find_schedules(dw_job *job, dw_use *u, dw_err *err)
+{
+    const dw_plugin_info *info = dw_instance_info(u->inst);
+    size_t n = dw_json_len(u->options);
+    u->scheduled = dw_arena_alloc(&job->arena, (n + 1) * sizeof *u->scheduled);
+    for (const dw_json *v = dw_json_first(u->options); v; v = dw_json_next(v)) {
+        if (dw_json_kind(v) != DW_JSON_OBJECT || !dw_json_get(v, "schedule"))
+            continue;
+        if (!is_tunable(info, dw_json_key(v)))
+            continue; /* an option of type JSON */
+        dw_scheduled *s = &u->scheduled[u->n_scheduled];
+        s->option = dw_json_key(v);
+        DW_TRY(dw_schedule_parse(v, s->option, &s->at, err));
+        u->n_scheduled++;
+    }
+    return DW_OK;
+}
+
+static dw_status ask(dw_use *u, bool estimator, dw_err *err)
+{
+    u->ask = (dowel_request){.size = sizeof u->ask};
+    DW_TRY(dw_call_observe(u->inst, estimator, &u->ask, err));
+    if (u->ask.choices || u->ask.fields)
+        return dw_fail(err, DW_E_PLUGIN, "%s asks for columns that this version cannot provide",
+                       dw_instance_name(u->inst));
+    return DW_OK;
+}
+
+#define CAN_GIVE                                                                                   \
+    (DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_ENTROPY) | DOWEL_BIT(DOWEL_MEAN_LOGP) |               \
+     DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) | DOWEL_BIT(DOWEL_SAMPLER_LOGP) |       \
+     DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_TOP1) | DOWEL_BIT(DOWEL_COLLISION) |             \
+     DOWEL_BIT(DOWEL_TOP_PROB) | DOWEL_BIT(DOWEL_MEAN_LOGIT) | DOWEL_BIT(DOWEL_WEIGHT) |           \
+     DOWEL_BIT(DOWEL_LABEL) | DOWEL_BIT(DOWEL_REWARD) | DOWEL_BIT(DOWEL_TOKEN_REWARD))
+
+static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
+{
+    static const struct {
+        int column;
+        const char *name;
+    } names[] = {{DOWEL_VALUE, "VALUE"},
+                 {DOWEL_SCORE, "SCORE"},
+                 {DOWEL_DIVERGENCE, "DIVERGENCE"},
+                 {DOWEL_CHOICES, "CHOICES"},
+                 {DOWEL_TEACHER_LOGP, "TEACHER_LOGP"},
+                 {DOWEL_OLD_VALUE, "OLD_VALUE"},
+                 {DOWEL_RETURN, "RETURN"},
+                 {0, NULL}};
+    const char *who = dw_instance_name(u->inst);
+    uint64_t missing = u->ask.columns & ~CAN_GIVE;
+    for (size_t i = 0; names[i].name; i++)
+        if (missing & DOWEL_BIT(names[i].column))
+            return dw_fail(err, DW_E_PLUGIN,
+                           "%s asks for the column %s, which this version of "
+                           "dowel does not provide",
+                           who, names[i].name);
+    if (missing)
+        return dw_fail(err, DW_E_PLUGIN,
+                       "%s asks for columns that this version does not provide (mask 0x%llx)", who,
+                       (unsigned long long)missing);
+    if (u->ask.extras)
+        return dw_fail(err, DW_E_PLUGIN,
+                       "%s asks for extra sequences (mask 0x%x), which this version does not make",
+                       who, u->ask.extras);
+    uint64_t rolled = DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_ADVANTAGE);
+    if (!rollout && (u->ask.columns & rolled))
+        return dw_fail(err, DW_E_RECIPE,
+                       "%s needs rollouts, but the task trains on given answers; give the task a "
+                       "rollout or another objective",
+                       who);
+    return DW_OK;
+}
+
+/* A recipe's plan has every option; one written by hand may leave defaults out. */
+static dw_status complete_options(dw_use *u, const dw_plugin_info *info, dw_err *err)
+{
+    dw_buf full = {0};
+    dw_status st = dw_options_check(info, u->plan->options, NULL, &full, err);
+    if (st >= 0)
+        st = dw_json_parse(full.ptr, full.len, DW_JSON_DEPTH_HEADER, 1, &u->options, err);
+    dw_buf_finish(&full);
+    return st;
+}
+
+static dw_status open_use(dw_live_task *t, dw_use *u, const dw_plan_use *plan, const char *kind,
+                          dw_err *err)
+{
+    dw_job *job = t->job;
+    u->plan = plan;
+    u->task = t;
+    u->prefix = t->prefix;
+    if (!plan->plugin)
+        return DW_OK; /* Lua */
+    const dw_plugin_info *info = NULL;
+    DW_TRY(dw_registry_find(job->reg, plan->plugin, NULL, &info, err));
+    char *name = dw_arena_printf(&job->arena, "%s.%s.%s", t->plan->name, kind, plan->name);
+    DW_TRY(complete_options(u, info, err));
+    dw_instance_spec s = {.info = info,
+                          .name = name,
+                          .options = u->options,
+                          .seed = job->plan->seed,
+                          .metric = on_metric,
+                          .metric_ctx = u};
+    DW_TRY(dw_instance_create(&s, &u->inst, err));
+    return find_schedules(job, u, err);
+}
+
+static uint32_t task_feed(const dw_live_task *t)
+{
+    if (t->plan->rollout)
+        return DOWEL_ROLLOUTS | (t->estimator.inst ? DOWEL_PAIRS : 0);
+    switch (t->plan->data.spec.type) {
+    case DW_PAIRS:
+        return DOWEL_PAIRS;
+    case DW_TEXTS:
+    case DW_COMPLETIONS:
+        return DOWEL_TEXTS;
+    default:
+        return 0;
+    }
+}
+
+static dw_status open_objectives(dw_live_task *t, dw_err *err)
+{
+    dw_job *job = t->job;
+    const dw_plan_task *p = t->plan;
+    t->n_objective = p->n_objective;
+    t->objective = dw_arena_alloc(&job->arena, (p->n_objective + 1) * sizeof *t->objective);
+    for (size_t i = 0; i < p->n_objective; i++) {
+        dw_use *u = &t->objective[i];
+        DW_TRY(open_use(t, u, &p->objective[i], "objectives", err));
+        if (p->n_objective > 1)
+            u->prefix = dw_arena_printf(&job->arena, "%s%s/", t->prefix, p->objective[i].name);
+        const dowel_objective *o = &dw_instance_info(u->inst)->objective;
+        if (!o->loss)
+            return dw_fail(err, DW_E_RECIPE, "objectives.%s: the plugin %s is not an objective",
+                           p->objective[i].name, p->objective[i].plugin);
+        DW_TRY(ask(u, false, err));
+        DW_TRY(check_ask(u, p->rollout != NULL, err));
+        u->total = dw_arena_alloc(&job->arena, (o->n_total + 1) * sizeof(double));
+        u->tally = dw_arena_alloc(&job->arena, (o->n_tally + 1) * sizeof(double));
+    }
+    return DW_OK;
+}
+
+static dw_status open_estimator(dw_live_task *t, dw_err *err)
+{
+    const dw_plan_task *p = t->plan;
+    if (!p->rollout)
+        return DW_OK;
+    if (p->estimator) {
+        DW_TRY(open_use(t, &t->estimator, p->estimator, "estimator", err));
+    } else {
+        t->estimator = t->objective[0];
+        t->estimator.shared = true;
+        t->estimator.ask = (dowel_request){0};
+        if (!dw_instance_info(t->estimator.inst)->estimator.estimate)
+            t->estimator.inst = NULL; /* a loss that needs no advantages */
+    }
+    if (!t->estimator.inst)
+        return DW_OK;
+    const dowel_estimator *e = &dw_instance_info(t->estimator.inst)->estimator;
+    if (!e->estimate)
+        return dw_fail(err, DW_E_RECIPE, "estimator: the plugin %s is not an estimator",
+                       p->estimator->plugin);
+    if (e->observe)
+        DW_TRY(ask(&t->estimator, true, err));
+    uint64_t rolled = DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) |
+                      DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_TOKEN_REWARD) |
+                      DOWEL_BIT(DOWEL_REWARD);
+    if (t->estimator.ask.columns & ~rolled)
+        return dw_fail(err, DW_E_PLUGIN,
+                       "%s asks for columns that estimators cannot have in this version (mask "
+                       "0x%llx)",
+                       dw_instance_name(t->estimator.inst),
+                       (unsigned long long)(t->estimator.ask.columns & ~rolled));
+    return DW_OK;
+}
+
+static dw_status open_rewards(dw_live_task *t, dw_err *err)
+{
+    const dw_plan_task *p = t->plan;
+    dw_arena *a = &t->job->arena;
+    t->n_reward = p->n_reward;
+    t->reward = dw_arena_alloc(a, (p->n_reward + 1) * sizeof *t->reward);
+    t->part = dw_arena_alloc(a, (p->n_reward + 1) * sizeof *t->part);
+    t->part_weight = dw_arena_alloc(a, (p->n_reward + 1) * sizeof *t->part_weight);
+    for (size_t i = 0; i < p->n_reward; i++) {
+        dw_use *u = &t->reward[i];
+        DW_TRY(open_use(t, u, &p->reward[i], "rewards", err));
+        if (u->inst && !dw_instance_info(u->inst)->reward.score)
+            return dw_fail(err, DW_E_RECIPE, "rewards.%s: the plugin %s is not a reward",
+                           p->reward[i].name, p->reward[i].plugin);
+        if (!u->inst && (!t->job->cb || !t->job->cb->reward))
+            return dw_fail(err, DW_E_BUG, "rewards.%s: no Lua state to call", p->reward[i].name);
+        t->part[i] = p->reward[i].name;
+        t->part_weight[i] = p->reward[i].weight;
+    }
+    return DW_OK;
+}
+
+/* ---- tasks ---- */
+
+static void sum_asks(dw_live_task *t)
+{
+    for (size_t i = 0; i < t->n_objective; i++) {
+        const dowel_request *r = &t->objective[i].ask;
+        uint64_t moved = r->columns & ~r->detached;
+        t->columns |= r->columns;
+        t->entropy_grad |= (moved & DOWEL_BIT(DOWEL_ENTROPY)) != 0;
+        t->mean_logp_grad |= (moved & DOWEL_BIT(DOWEL_MEAN_LOGP)) != 0;
+        t->by_group |= r->together == DOWEL_BY_GROUP;
+        t->by_step |= r->together == DOWEL_BY_STEP;
+    }
+    if (t->estimator.inst)
+        t->columns |= t->estimator.ask.columns;
+}
+
+static dw_status check_feeds(const dw_live_task *t, dw_err *err)
+{
+    uint32_t feed = task_feed(t);
+    for (size_t i = 0; i < t->n_objective; i++) {
+        const dw_plugin_info *info = dw_instance_info(t->objective[i].inst);
+        if (!(info->objective.feeds_on & feed))
+            return dw_fail(err, DW_E_RECIPE, "objectives.%s: %s does not train on %s%s",
+                           t->plan->objective[i].name, info->plugin.id,
+                           dw_data_type_name(t->plan->data.spec.type),
+                           t->plan->rollout ? " with a rollout" : "");
+    }
+    return DW_OK;
+}
+
+static dw_status load_data(dw_job *job, const dw_plan_data *d, dw_dataset **out, dw_err *err)
+{
+    const dw_tokenizer *tok = dw_model_tokenizer(job->model);
+    if (!tok)
+        return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
+                       dw_model_dir(job->model));
+    return dw_dataset_load(&d->spec, tok, dw_model_description(job->model)->max_positions,
+                           job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err);
+}
+
+static dw_status open_data(dw_live_task *t, dw_err *err)
+{
+    const dw_plan_task *p = t->plan;
+    DW_TRY(load_data(t->job, &p->data, &t->data, err));
+    if (dw_dataset_len(t->data) == 0)
+        return dw_fail(err, DW_E_INPUT, "data: no row is left to train on (%llu read from %s)",
+                       (unsigned long long)dw_dataset_counts(t->data)->rows, p->data.spec.file[0]);
+    if (!p->eval)
+        return DW_OK;
+    DW_TRY(load_data(t->job, &p->eval->data, &t->eval, err));
+    if (dw_dataset_len(t->eval) == 0)
+        return dw_fail(err, DW_E_INPUT, "eval: no row is left to evaluate on (%s)",
+                       p->eval->data.spec.file[0]);
+    return DW_OK;
+}
+
+static dw_status open_task(dw_live_task *t, dw_err *err)
+{
+    dw_job *job = t->job;
+    t->seed = job->plan->seed ^ name_hash(t->plan->name);
+    t->best = NAN;
+    t->prefix = job->n_task > 1 ? dw_arena_printf(&job->arena, "%s/", t->plan->name) : "";
+    DW_TRY(open_objectives(t, err));
+    DW_TRY(open_estimator(t, err));
+    DW_TRY(open_rewards(t, err));
+    DW_TRY(check_feeds(t, err));
+    sum_asks(t);
+    return open_data(t, err);
+}
+
+dw_status dw_task_open_all(dw_job *job, dw_err *err)
+{
+    job->n_task = job->plan->n_task;
+    job->task = dw_arena_alloc(&job->arena, job->n_task * sizeof *job->task);
+    for (size_t i = 0; i < job->n_task; i++) {
+        dw_live_task *t = &job->task[i];
+        t->job = job;
+        t->plan = &job->plan->task[i];
+        dw_status st = open_task(t, err);
+        if (st < 0) {
+            dw_err_prefix(err, "tasks.%s", t->plan->name);
+            return st;
+        }
+    }
+    return dw_task_schedule(job, 0, err);
+}
+
+static void close_use(dw_use *u)
+{
+    dw_instance_destroy(u->inst);
+    dw_json_free(u->options);
+}
+
+void dw_task_close_all(dw_job *job)
+{
+    for (size_t i = 0; i < job->n_task; i++) {
+        dw_live_task *t = &job->task[i];
+        for (size_t k = 0; k < t->n_objective; k++)
+            close_use(&t->objective[k]);
+        for (size_t k = 0; k < t->n_reward; k++)
+            close_use(&t->reward[k]);
+        if (!t->estimator.shared)
+            close_use(&t->estimator);
+        dw_dataset_free(t->data);
+        dw_dataset_free(t->eval);
+    }
+    job->task = NULL;
+    job->n_task = 0;
+    dw_arena_finish(&job->arena);
+}
+
+static dw_status schedule_use(const dw_job *job, dw_use *u, uint64_t step, dw_err *err)
+{
+    for (size_t i = 0; i < u->n_scheduled; i++)
+        DW_TRY(dw_instance_set(u->inst, u->scheduled[i].option,
+                               dw_schedule_at(&u->scheduled[i].at, step, job->plan->steps), err));
+    return DW_OK;
+}
+
+dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err)
+{
+    for (size_t i = 0; i < job->n_task; i++) {
+        dw_live_task *t = &job->task[i];
+        for (size_t k = 0; k < t->n_objective; k++)
+            DW_TRY(schedule_use(job, &t->objective[k], step, err));
+        for (size_t k = 0; k < t->n_reward; k++)
+            DW_TRY(schedule_use(job, &t->reward[k], step, err));
+        if (!t->estimator.shared && t->estimator.inst)
+            DW_TRY(schedule_use(job, &t->estimator, step, err));
+    }
+    return DW_OK;
+}
+
+double dw_task_weight(const dw_job *job, size_t task, uint64_t step)
+{
+    const dw_plan *p = job->plan;
+    uint64_t first = 0;
+    for (size_t i = 0; i < p->n_phase; i++) {
+        if (step < first + p->phase[i].steps || i + 1 == p->n_phase)
+            return dw_schedule_at(&p->phase[i].weight[task], step - first, p->phase[i].steps);
+        first += p->phase[i].steps;
+    }
+    return 0;
+}
+
+bool dw_task_ever_runs(const dw_job *job, size_t task)
+{
+    for (size_t i = 0; i < job->plan->n_phase; i++) {
+        const dw_schedule *s = &job->plan->phase[i].weight[task];
+        if (job->plan->phase[i].steps > 0 && (s->from > 0 || s->to > 0))
+            return true;
+    }
+    return false;
+}
+
+void dw_task_instances(const dw_job *job, dw_each_instance fn, void *ctx)
+{
+    for (size_t i = 0; i < job->n_task; i++) {
+        const dw_live_task *t = &job->task[i];
+        for (size_t k = 0; k < t->n_objective; k++)
+            fn(ctx, t->objective[k].inst, dw_instance_name(t->objective[k].inst));
+        for (size_t k = 0; k < t->n_reward; k++)
+            if (t->reward[k].inst)
+                fn(ctx, t->reward[k].inst, dw_instance_name(t->reward[k].inst));
+        if (t->estimator.inst && !t->estimator.shared)
+            fn(ctx, t->estimator.inst, dw_instance_name(t->estimator.inst));
+    }
+}

@@ -1,0 +1,85 @@
+/* What a plan becomes once it is opened: tasks with their data, plugin instances, and what those
+ * ask for. */
+#ifndef DW_TRAIN_TASK_H
+#define DW_TRAIN_TASK_H
+
+#include "data/dataset.h"
+#include "model/generate.h"
+#include "plug/plug.h"
+#include "train/metrics.h"
+#include "train/plan.h"
+#include "train/run.h"
+
+/* A tunable option that follows a schedule. */
+typedef struct dw_scheduled {
+    const char *option;
+    dw_schedule at;
+} dw_scheduled;
+
+/* One use of a plugin (or of a Lua reward) in a task. */
+typedef struct dw_use {
+    const dw_plan_use *plan;
+    struct dw_live_task *task;
+    dw_instance *inst; /* NULL: Lua */
+    dw_json *options;  /* complete */
+    bool shared;       /* an estimator that is the first objective's instance */
+    dw_scheduled *scheduled;
+    size_t n_scheduled;
+    dowel_request ask;     /* union over the ends of the schedules */
+    const char *prefix;    /* of its metrics: "", "arith/", "arith/grpo/" */
+    double *total, *tally; /* of the current step */
+} dw_use;
+
+typedef struct dw_live_task {
+    struct dw_job *job;
+    const dw_plan_task *plan;
+    uint64_t seed;
+    dw_dataset *data, *eval; /* eval: NULL without one */
+    dw_use *objective, *reward;
+    size_t n_objective, n_reward;
+    dw_use estimator; /* inst NULL without one */
+    uint64_t columns; /* union of what its instances ask for */
+    bool entropy_grad, mean_logp_grad;
+    bool by_group, by_step;
+    const char *prefix;    /* "" or "NAME/" */
+    const char **part;     /* names of the rewards, [n_reward] */
+    double *part_weight;   /* [n_reward] */
+    uint64_t cursor;       /* rows consumed so far over the whole run */
+    uint64_t best_step;    /* evaluation bookkeeping */
+    double best;           /* NaN: none yet */
+    uint32_t without_gain; /* evaluations since the best */
+} dw_live_task;
+
+/* Everything that is open while a plan runs. */
+typedef struct dw_job {
+    dw_plan *plan;
+    const dw_callbacks *cb; /* or NULL */
+    dw_registry *reg;
+    const dw_exec *x;
+    dw_model *model;
+    dw_live_task *task;
+    size_t n_task;
+    dw_arena arena;
+    dw_metrics *sink;               /* where metrics go now; NULL: nowhere */
+    uint64_t step;                  /* finished steps */
+    dw_generator *gen;              /* made on first use */
+    struct dw_reference *reference; /* NULL where nobody asks for REF_LOGP */
+    struct dw_progress *progress;
+    dw_buf *samples; /* lines for samples.jsonl; NULL: not kept */
+} dw_job;
+
+/* Loads data, finds and creates plugin instances, asks them what they need. The model is open.
+ * Messages start with "tasks.NAME". */
+dw_status dw_task_open_all(dw_job *job, dw_err *err);
+void dw_task_close_all(dw_job *job);
+/* Writes scheduled options for step `step` (from 0). */
+dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err);
+/* Weight of a task at a step (from 0). */
+double dw_task_weight(const dw_job *job, size_t task, uint64_t step);
+bool dw_task_ever_runs(const dw_job *job, size_t task);
+
+/* Every plugin instance of the job once, in plan order, with its address "task.objectives.dpo". */
+typedef void (*dw_each_instance)(void *ctx, dw_instance *i, const char *address);
+void dw_task_instances(const dw_job *job, dw_each_instance fn, void *ctx);
+
+#endif

@@ -1,0 +1,8 @@
+/* An objective that takes no kind of data. */
+#include "bad.h"
+
+static const dowel_objective objective = {
+    .size = sizeof objective, .observe = good_observe, .loss = good_loss};
+static const dowel_plugin plugin = {DOWEL_PLUGIN("bad", "1.0.0", "An objective.", DOWEL_PURE),
+                                    .objective = &objective};
+DOWEL_MODULE(&plugin);

@@ -1,0 +1,10 @@
+/* A derivative at a token that does not count. */
+#include "bad.h"
+
+static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_err *err)
+{
+    (void)self, (void)in, (void)loss, (void)err;
+    dowel_grad(in, DOWEL_LOGP)[1] = 0.5;
+    return DOWEL_OK;
+}
+OBJECTIVE(good_observe, loss);

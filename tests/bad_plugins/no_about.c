@@ -1,0 +1,6 @@
+/* No description. */
+#include "bad.h"
+
+static const dowel_plugin plugin = {DOWEL_PLUGIN("bad", "1.0.0", NULL, DOWEL_PURE),
+                                    .reward = &good_reward};
+DOWEL_MODULE(&plugin);

@@ -1,0 +1,4 @@
+/* A reward without its scoring function. */
+#include "bad.h"
+
+REWARD(NULL);

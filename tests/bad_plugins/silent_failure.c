@@ -1,0 +1,10 @@
+/* Fails without a word. */
+#include "bad.h"
+
+static dowel_status score(void *self, const dowel_sample *const *in, uint32_t n, dowel_scores *out,
+                          dowel_err *err)
+{
+    (void)self, (void)in, (void)n, (void)out, (void)err;
+    return DOWEL_E_FAULT;
+}
+REWARD(score);

@@ -1,0 +1,13 @@
+/* A label that is neither wanted nor unwanted. */
+#include "bad.h"
+
+static dowel_status estimate(void *self, const dowel_batch *in, dowel_credit *out, dowel_err *err)
+{
+    (void)self, (void)in, (void)err;
+    out->label[1] = 0.5;
+    return DOWEL_OK;
+}
+static const dowel_estimator estimator = {.size = sizeof estimator, .estimate = estimate};
+static const dowel_plugin plugin = {DOWEL_PLUGIN("bad", "1.0.0", "An estimator.", DOWEL_PURE),
+                                    .estimator = &estimator};
+DOWEL_MODULE(&plugin);

@@ -1,0 +1,283 @@
+/* Broken and unsupported tokenizer files: each with the exact message. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "text/tokenizer.h"
+
+/* A sound file; every row of the zoo replaces one piece of it. */
+static const char good[] =
+    "{\"version\":\"1.0\",\"truncation\":null,\"added_tokens\":[{\"id\":4,\"content\":\"<e>\","
+    "\"special\":true,\"normalized\":false}],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+    "\"ByteLevel\",\"add_prefix_space\":false},\"post_processor\":null,\"decoder\":{\"type\":"
+    "\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2,\"aba\":3},"
+    "\"merges\":[\"a b\",[\"ab\",\"a\"]]}}";
+
+#define BYTELEVEL "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
+#define SPLIT(regex)                                                                               \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"        \
+    "\"" regex "\"},\"behavior\":\"Isolated\"}," BYTELEVEL "]}"
+#define TEMPLATE(single, tokens)                                                                   \
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[" single                      \
+    "],\"special_tokens\":{" tokens "}}"
+
+static const struct {
+    const char *old, *new, *want;
+} zoo[] = {
+    {good, "[1]", "wanted an object, found an array"},
+    {good, "{\"version\":\"1.0\"",
+     "line 1, column 17: found the end of the text, wanted ',' or '}' after a value"},
+    {"\"1.0\"", "\"2.0\"", "version \"2.0\" is not supported (\"1.0\" is)"},
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Lowercase\"}",
+     "normalizer: Lowercase is not supported (NFC is, and no normalizer)"},
+    {"\"normalizer\":null",
+     "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":"
+     "\"Prepend\"}]}",
+     "normalizer: Prepend is not supported (NFC is, and no normalizer)"},
+    {"\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":null",
+     "decoder: nothing is not supported (ByteLevel is)"},
+    {"\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"WordPiece\"}",
+     "decoder: WordPiece is not supported (ByteLevel is)"},
+    {"\"pre_tokenizer\":" BYTELEVEL, "\"pre_tokenizer\":null",
+     "pre_tokenizer: wanted an object, found null (byte-level BPE needs ByteLevel)"},
+    {BYTELEVEL, "{\"type\":\"Metaspace\"}",
+     "pre_tokenizer: Metaspace is not supported (ByteLevel, Split, Digits and Sequence are)"},
+    {BYTELEVEL, "{}", "pre_tokenizer: type is missing"},
+    {BYTELEVEL, "{\"type\":\"Digits\"}", "pre_tokenizer: ByteLevel is missing at the end"},
+    {BYTELEVEL, "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTELEVEL ",{\"type\":\"Digits\"}]}",
+     "pre_tokenizer: Digits after ByteLevel is not supported"},
+    {BYTELEVEL, "{\"type\":\"Sequence\",\"pretokenizers\":7}",
+     "pre_tokenizer: Sequence: pretokenizers: wanted an array, found a number"},
+    {BYTELEVEL, "{\"type\":\"ByteLevel\",\"use_regex\":1}",
+     "pre_tokenizer: use_regex: wanted true or false, found a number"},
+    {BYTELEVEL,
+     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"MergedWithNext\"}",
+     "pre_tokenizer: Split with behavior \"MergedWithNext\" is not supported (Isolated is)"},
+    {BYTELEVEL,
+     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Isolated\",\"invert\":true}",
+     "pre_tokenizer: Split with invert is not supported"},
+    {BYTELEVEL, "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\"}",
+     "pre_tokenizer: Split with a pattern of kind \"String\" is not supported (Regex is)"},
+    {BYTELEVEL, SPLIT("(a"),
+     "pre_tokenizer: the pattern does not compile: missing closing "
+     "parenthesis"},
+    {BYTELEVEL, SPLIT("a*"), "pre_tokenizer: the pattern can match the empty text"},
+    {BYTELEVEL, SPLIT(""), "pre_tokenizer: the pattern has 0 bytes, wanted 1 .. 8192"},
+    {BYTELEVEL, SPLIT("\\\\w+"),
+     "pre_tokenizer: the pattern's escape '\\w' at byte 0 is not supported"},
+    {BYTELEVEL, SPLIT("(a)\\\\1"),
+     "pre_tokenizer: the pattern's escape '\\1' at byte 3 is not supported"},
+    {BYTELEVEL, SPLIT("\\\\p{Greek}"),
+     "pre_tokenizer: the pattern's property '\\p{Greek}' at byte 0 is not supported"},
+    {BYTELEVEL, SPLIT("a|[a-z&&[b]]"),
+     "pre_tokenizer: the pattern's class '[a-z&' at byte 2 is not supported"},
+    {BYTELEVEL, SPLIT("(?R)a"),
+     "pre_tokenizer: the pattern's group '(?R)' at byte 0 is not supported"},
+    {BYTELEVEL, SPLIT("(*ANY)a"),
+     "pre_tokenizer: the pattern's verb '(*' at byte 0 is not supported"},
+    {BYTELEVEL, SPLIT("a{1,2}+"),
+     "pre_tokenizer: the pattern's quantifier '{1,2}+' at byte 1 is not supported"},
+    {"\"type\":\"BPE\",", "", "model: nothing is not supported (BPE is)"},
+    {"\"BPE\"", "\"Unigram\"", "model: Unigram is not supported (BPE is)"},
+    {"\"BPE\"", "\"BPE\",\"dropout\":0.1",
+     "model: dropout 0.1 is not supported: ids would be random"},
+    {"\"BPE\"", "\"BPE\",\"byte_fallback\":true",
+     "model: byte_fallback is not supported yet (this is a SentencePiece model; byte-level BPE is "
+     "what is read)"},
+    {"\"BPE\"", "\"BPE\",\"end_of_word_suffix\":\"</w>\"",
+     "model: end_of_word_suffix \"</w>\" is not supported (byte-level BPE has none)"},
+    {"\"BPE\"", "\"BPE\",\"unk_token\":\"<unk>\"",
+     "model: unk_token: \"<unk>\" is not in model.vocab"},
+    {"\"BPE\"", "\"BPE\",\"ignore_merges\":\"yes\"",
+     "model: ignore_merges: wanted true or false, found a string"},
+    {"{\"a\":0,\"b\":1,\"ab\":2,\"aba\":3}", "[\"a\"]",
+     "model.vocab: wanted an object of token: id, found an array"},
+    {"{\"a\":0,\"b\":1,\"ab\":2,\"aba\":3}", "{}", "model.vocab: holds no token"},
+    {"\"aba\":3", "\"aba\":2", "model.vocab: \"ab\" and \"aba\" have the same id 2"},
+    {"\"aba\":3", "\"aba\":-1",
+     "model.vocab: the id of \"aba\" is -1, outside 0 .. 1031 (twice the number of tokens and "
+     "1024, at most 4194303)"},
+    {"\"aba\":3", "\"aba\":2000000000",
+     "model.vocab: the id of \"aba\" is 2000000000, outside 0 .. 1031 (twice the number of tokens "
+     "and 1024, at most 4194303)"},
+    {"\"aba\":3", "\"aba\":3.5", "model.vocab: the id of \"aba\": wanted an integer, found 3.5"},
+    {"\"aba\":3", "\"aba\":\"3\"",
+     "model.vocab: the id of \"aba\": wanted an integer, found \"3\""},
+    {"\"aba\":3", "\"\":3", "model.vocab: a token is empty"},
+    {"{\"a\":0,\"b\":1,\"ab\":2,\"aba\":3}", "{\"ab\":2}",
+     "model.vocab: no single byte has a token, so this is not a byte-level vocabulary"},
+    {"[\"a b\",[\"ab\",\"a\"]]", "{}", "model.merges: wanted an array, found an object"},
+    {",\"merges\":[\"a b\",[\"ab\",\"a\"]]", "", "model.merges: wanted an array, found nothing"},
+    {"\"a b\"", "\"a c\"", "model.merges[0]: the token \"c\" is not in model.vocab"},
+    {"\"a b\"", "\"b a\"", "model.merges[0]: the result \"ba\" is not in model.vocab"},
+    {"\"a b\"", "\"ab\"",
+     "model.merges[0]: wanted two tokens with one space between them, found \"ab\""},
+    {"\"a b\"", "\"a b c\"",
+     "model.merges[0]: wanted two tokens with one space between them, found \"a b c\""},
+    {"\"a b\"", "7", "model.merges[0]: wanted \"a b\" or [\"a\", \"b\"], found a number"},
+    {"[\"ab\",\"a\"]", "[\"ab\"]", "model.merges[1]: wanted an array of two strings"},
+    {"[\"ab\",\"a\"]", "\"a b\"", "model.merges[1]: \"a\" and \"b\" are merged at 0 already"},
+    {"\"added_tokens\":[", "\"added_tokens\":7,\"x\":[",
+     "added_tokens: wanted an array, found a number"},
+    {"\"id\":4,", "", "added_tokens[0]: id: wanted an integer, found nothing"},
+    {"\"id\":4", "\"id\":3", "added_tokens[0]: \"aba\" and \"<e>\" have the same id 3"},
+    {"\"content\":\"<e>\"", "\"content\":\"ab\"",
+     "added_tokens[0]: \"ab\" has id 4 here and id 2 in the vocabulary"},
+    {"\"content\":\"<e>\"", "\"content\":\"\"",
+     "added_tokens[0]: content: wanted a string of at least one character, found an empty one"},
+    {"\"special\":true", "\"special\":1",
+     "added_tokens[0]: special: wanted true or false, found a number"},
+    {"\"added_tokens\":[", "\"added_tokens\":[{\"id\":4,\"content\":\"<e>\"},",
+     "added_tokens[1]: \"<e>\" is there already"},
+    {"\"post_processor\":null", "\"post_processor\":{\"type\":\"RobertaProcessing\"}",
+     "post_processor: RobertaProcessing is not supported (ByteLevel, TemplateProcessing and "
+     "Sequence are)"},
+    {"\"post_processor\":null", TEMPLATE("", ""),
+     "post_processor: TemplateProcessing: single: wanted Sequence A once, found it 0 times"},
+    {"\"post_processor\":null",
+     TEMPLATE("{\"SpecialToken\":{\"id\":\"<e>\"}},{\"Sequence\":{\"id\":\"A\"}}", ""),
+     "post_processor: TemplateProcessing: special_tokens has no ids for \"<e>\""},
+    {"\"post_processor\":null",
+     TEMPLATE("{\"SpecialToken\":{\"id\":\"<e>\"}},{\"Sequence\":{\"id\":\"A\"}}",
+              "\"<e>\":{\"ids\":[99]}"),
+     "post_processor: TemplateProcessing: \"<e>\": 99 is the id of no token"},
+    {"\"post_processor\":null", TEMPLATE("{\"Sequence\":{\"id\":\"B\"}}", ""),
+     "post_processor: TemplateProcessing: single: wanted SpecialToken or Sequence A, found "
+     "Sequence"},
+};
+
+static dw_status parse(const char *old, const char *new, const char *config, dw_tokenizer **t,
+                       dw_err *err)
+{
+    dw_buf text = {0};
+    const char *at = strstr(good, old);
+    assert_non_null(at);
+    dw_buf_add(&text, good, (size_t)(at - good));
+    dw_buf_adds(&text, new);
+    dw_buf_adds(&text, at + strlen(old));
+    dw_status st = dw_tokenizer_parse(dw_buf_text(&text), dw_text_of(config), "t.json", t, err);
+    dw_buf_finish(&text);
+    return st;
+}
+
+static void every_file_has_its_message(void **state)
+{
+    (void)state;
+    assert_true(sizeof zoo / sizeof *zoo >= 25);
+    for (size_t i = 0; i < sizeof zoo / sizeof *zoo; i++) {
+        dw_err err = {{0}};
+        dw_tokenizer *t;
+        char want[512];
+        assert_int_equal(parse(zoo[i].old, zoo[i].new, "", &t, &err), DW_E_INPUT);
+        assert_null(t);
+        snprintf(want, sizeof want, "t.json: %s", zoo[i].want);
+        assert_string_equal(err.text, want);
+    }
+}
+
+static void the_sound_file_is_read(void **state)
+{
+    (void)state;
+    dw_err err = {{0}};
+    dw_tokenizer *t;
+    dw_ids ids = {0};
+    assert_int_equal(
+        parse("a", "a", "{\"eos_token\":{\"content\":\"<e>\"},\"pad_token\":null}", &t, &err), 0);
+    assert_int_equal(dw_tokenizer_eos(t), 4);
+    assert_int_equal(
+        dw_tokenizer_encode(t, DW_TEXT("aba<e>abab"), DW_TOK_PARSE_SPECIAL, &ids, &err), 0);
+    const int32_t want[] = {3, 4, 2, 2};
+    assert_int_equal(ids.n, 4);
+    assert_memory_equal(ids.id, want, sizeof want);
+    dw_ids_finish(&ids);
+    dw_tokenizer_free(t);
+}
+
+static void names_must_be_tokens(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *want;
+    } row[] = {
+        {"{\"eos_token\":\"</s>\"}",
+         "t.json: tokenizer_config.json: eos_token: \"</s>\" is not a token of tokenizer.json"},
+        {"{\"bos_token\":7}", "t.json: tokenizer_config.json: bos_token: wanted a string or an "
+                              "object with \"content\", found a number"},
+        {"{\"pad_token\":{}}", "t.json: tokenizer_config.json: pad_token: wanted a string or an "
+                               "object with \"content\", found an object"},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        dw_err err = {{0}};
+        dw_tokenizer *t;
+        assert_int_equal(parse("a", "a", row[i].config, &t, &err), DW_E_INPUT);
+        assert_string_equal(err.text, row[i].want);
+    }
+}
+
+/* A hole in the ids is no token: decoding it is an error, not an empty text. */
+static void holes_are_no_tokens(void **state)
+{
+    (void)state;
+    dw_err err = {{0}};
+    dw_tokenizer *t;
+    dw_buf out = {0};
+    const int32_t id[] = {0, 7};
+    assert_int_equal(parse("\"id\":4", "\"id\":9", "", &t, &err), 0);
+    assert_int_equal(dw_tokenizer_size(t), 10);
+    assert_int_equal(dw_tokenizer_decode(t, id, 2, false, &out, &err), DW_E_INPUT);
+    assert_string_equal(err.text, "id 7 has no token in this vocabulary");
+    dw_buf_finish(&out);
+    dw_tokenizer_free(t);
+}
+
+/* Patterns that would run for years stop at the match limit. */
+static void evil_patterns_stop(void **state)
+{
+    (void)state;
+    static const char *const evil[] = {
+        "(a+)+b",       "(a|a)+b",    "(a|aa)+b",    "(a*)*b",    "a+a+a+a+a+a+b", "(?:a+a+)+b",
+        "(?:(?:a)+)+b", "(a|b|ab)*c", "(?:a?){40}c", "(a+){10}b", "(?:a{1,9})+b",  "([a-z]+)*[0-9]",
+    };
+    char text[2001];
+    memset(text, 'a', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    for (size_t i = 0; i < sizeof evil / sizeof *evil; i++) {
+        dw_err err = {{0}};
+        dw_tokenizer *t;
+        dw_ids ids = {0};
+        dw_buf stage = {0};
+        dw_buf_printf(&stage,
+                      "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{"
+                      "\"Regex\":\"%s\"},\"behavior\":\"Isolated\"}," BYTELEVEL "]}",
+                      evil[i]);
+        assert_int_equal(parse(BYTELEVEL, stage.ptr, "", &t, &err), 0);
+        double start = dw_now();
+        dw_status st = dw_tokenizer_encode(t, dw_text_of(text), 0, &ids, &err);
+        if (dw_now() - start > 1.0)
+            fail_msg("%s took %.1f s", evil[i], dw_now() - start);
+        /* Either it found that nothing matches, or it says that it gave up. */
+        if (st)
+            assert_non_null(strstr(err.text, "the pre-tokenizer's pattern gave up after byte 0: "));
+        else
+            assert_true(ids.n > 0);
+        dw_tokenizer_free(t);
+        dw_ids_finish(&ids);
+        dw_buf_finish(&stage);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_sound_file_is_read), cmocka_unit_test(every_file_has_its_message),
+        cmocka_unit_test(names_must_be_tokens),   cmocka_unit_test(holes_are_no_tokens),
+        cmocka_unit_test(evil_patterns_stop),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
