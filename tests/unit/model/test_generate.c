@@ -289,6 +289,70 @@ static void test_positions(void **state)
     dw_model_free(m);
 }
 
+/* A tokenizer of 53 letters: what a stop string ends, and that it may span tokens. */
+static void give_letters(dw_model *m)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!";
+    dw_buf json = {0};
+    dw_err err = {{0}};
+    dw_buf_adds(&json, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,"
+                       "\"added_tokens\":[],\"normalizer\":null,\"pre_tokenizer\":{\"type\":"
+                       "\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,"
+                       "\"use_regex\":true},\"post_processor\":null,\"decoder\":{\"type\":"
+                       "\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
+                       "\"use_regex\":true},\"model\":{\"type\":\"BPE\",\"dropout\":null,"
+                       "\"unk_token\":null,\"continuing_subword_prefix\":null,"
+                       "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,"
+                       "\"vocab\":{");
+    for (int i = 0; i < 53; i++)
+        dw_buf_printf(&json, "%s\"%c\":%d", i ? "," : "", letters[i], i);
+    dw_buf_adds(&json, "},\"merges\":[]}}");
+    if (dw_tokenizer_parse(dw_buf_text(&json), (dw_text){"", 0}, "letters", &m->tokenizer, &err) <
+        0)
+        fail_msg("%s", err.text);
+    dw_buf_finish(&json);
+}
+
+static void test_stop_strings(void **state)
+{
+    const dw_description d = tiny_description(TINY_LLAMA);
+    dw_model *m = tiny_model(&exec, &d, NULL, false, 8);
+    dw_sampling s = {.temperature = 1, .top_p = 1, .max_new = 40, .seed = 2};
+    dw_gen_item it = {.prompt = prompts[0], .n_prompt = 5};
+    dw_buf text = {0};
+    dw_err err = {{0}};
+    (void)state;
+    give_letters(m);
+    tiny_ids(prompts[0], LONG, 53, 30);
+    generate(m, &s, &it, 1);
+    assert_int_equal(it.n, 40);
+    assert_int_equal(dw_tokenizer_decode(m->tokenizer, it.id, it.n, true, &text, &err), 0);
+    assert_int_equal(text.len, 40);
+    dw_gen_item_finish(&it);
+    char end[6] = {0};
+    memcpy(end, text.ptr + 20, 5);
+    const size_t first = (size_t)(strstr(text.ptr, end) - text.ptr);
+    const char *const stop[] = {"not there at all", end};
+    s.stop_string = stop;
+    s.n_stop_string = 2;
+    generate(m, &s, &it, 1);
+    assert_int_equal(it.finish, DW_FINISH_STRING);
+    assert_int_equal(it.n, first + 5);
+    dw_buf_clear(&text);
+    assert_int_equal(dw_tokenizer_decode(m->tokenizer, it.id, it.n, true, &text, &err), 0);
+    assert_string_equal(text.ptr + text.len - 5, end);
+    dw_gen_item_finish(&it);
+    dw_tokenizer_free(m->tokenizer);
+    m->tokenizer = NULL;
+    dw_generator *g;
+    assert_int_equal(dw_generator_create(m, &g, &err), 0);
+    assert_int_equal(dw_generate(g, &s, &it, 1, NULL, NULL, &err), DW_E_INPUT);
+    assert_string_equal(err.text, "stop strings need a tokenizer, and the model has none");
+    dw_generator_destroy(g);
+    dw_buf_finish(&text);
+    dw_model_free(m);
+}
+
 static bool stop_after_three(void *ctx, const dw_gen_item *it, size_t item)
 {
     int *calls = ctx;
@@ -327,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_logp_bits),
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_positions),
+        cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_cancel),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
