@@ -20,11 +20,13 @@ static volatile sig_atomic_t caught;
 
 static void on_signal(int sig)
 {
-    static const char again[] = "\nstopping after this step (again: quit now)\n";
+    static const char once[] = "\nstopping after this step\n";
+    static const char again[] = "\nstopping after this step (Ctrl-C again: quit now)\n";
     if (sig == SIGINT && caught == SIGINT)
         _exit(130);
     caught = sig == SIGHUP ? SIGTERM : sig;
-    ssize_t ignored = write(STDERR_FILENO, again, sizeof again - 1);
+    ssize_t ignored = sig == SIGINT ? write(STDERR_FILENO, again, sizeof again - 1)
+                                    : write(STDERR_FILENO, once, sizeof once - 1);
     (void)ignored;
 }
 
