@@ -12,7 +12,7 @@
 #include "train/eval.h"
 #include "train/live.h"
 
-enum { MAX_SKIPPED = 3 };
+enum { MAX_SKIPPED = 3, STALE_STEPS = 20 };
 
 /* ---- signals ---- */
 
@@ -132,6 +132,34 @@ static void show_step(dw_live *l, const step_numbers *n, uint64_t tokens)
     dw_buf_finish(&b);
 }
 
+static double step_value(const dw_live *l, const char *prefix, const char *name)
+{
+    char full[512];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const dw_metric *m = dw_metrics_find(&l->metrics, full);
+    return m ? dw_metric_value(m) : NAN;
+}
+
+/* Groups whose answers all score alike teach nothing; so do answers without a score. */
+static void warn_when_stale(dw_live *l)
+{
+    for (size_t i = 0; i < l->job.n_task; i++) {
+        const dw_live_task *t = &l->job.task[i];
+        if (!t->plan->rollout)
+            continue;
+        double flat = step_value(l, t->estimator.inst ? t->estimator.prefix : t->prefix,
+                                 "frac_reward_zero_std");
+        double silent = step_value(l, t->prefix, "frac_unscored");
+        l->stale[i] = flat > 0.8 || silent > 0.8 ? l->stale[i] + 1 : 0;
+        if (l->stale[i] == STALE_STEPS)
+            dw_log(DW_WARN, "train",
+                   "task %s: for %d steps more than 80 %% of %s; the rewards hardly tell answers "
+                   "apart (see samples.jsonl)",
+                   t->plan->name, STALE_STEPS,
+                   silent > 0.8 ? "the answers had no score" : "the groups scored all alike");
+    }
+}
+
 /* ---- one step ---- */
 
 /* The gradient, or a reason to leave the step out: DW_E_NUMERIC, or DW_E_INPUT when no sampled
@@ -202,6 +230,7 @@ static dw_status one_step(dw_live *l, dw_err *err)
     n.seconds = dw_now() - begun;
     DW_TRY(write_step(l, &n, err));
     show_step(l, &n, r.tokens);
+    warn_when_stale(l);
     return n.skipped ? after_skip(l, st, &reason, err) : DW_OK;
 }
 
