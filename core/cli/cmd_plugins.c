@@ -21,6 +21,8 @@ static void put_kinds(const dowel_plugin *p, dw_buf *out)
 static void list_text(const dw_registry *reg, dw_buf *out)
 {
     int id = 0, version = 0;
+    if (dw_registry_count(reg) == 0)
+        dw_buf_adds(out, "no plugins found; --plugin-dir names a folder that holds some\n");
     for (size_t i = 0; i < dw_registry_count(reg); i++) {
         const dowel_plugin *p = &dw_registry_at(reg, i)->plugin;
         int n = snprintf(NULL, 0, "%s", p->id), v = snprintf(NULL, 0, "%s", p->version);

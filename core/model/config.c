@@ -281,6 +281,7 @@ dw_status dw_config_parse(const dw_json *root, dw_description *out, dw_err *err)
                         .bos = -1,
                         .pad = -1};
     DW_TRY(find_family(root, &f, err));
+    dw_assert(f);
     DW_TRY(check_neutral(root, err));
     strncpy(d.family, f->name, sizeof d.family - 1);
     d.qk_norm = f->qk_norm;

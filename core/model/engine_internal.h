@@ -44,7 +44,7 @@ typedef struct dw_act_plan {
     /* scratch */
     dw_real *normed; /* [rows][d] */
     dw_real *prod;   /* [rows][ffn] */
-    dw_real *branch; /* [rows][d], a branch's output before its post norm; without save */
+    dw_real *branch; /* [rows][d], a branch's output; NULL where each layer keeps its own */
     /* backward scratch */
     dw_real *dx, *d_branch, *d_normed; /* [rows][d] */
     dw_real *d_gu, *d_prod;            /* [rows][n_gu], [rows][ffn] */

@@ -57,7 +57,7 @@ void dw_row_blocks(const dw_exec *x, size_t rows, void (*fn)(void *, size_t, int
 }
 
 typedef struct copy_job {
-    const dw_real *in, *bias;
+    const dw_real *in;
     dw_real *out;
     size_t rows, n, ld_in;
     const int32_t *id;   /* gather: row i comes from in + id[i] * n */
@@ -97,30 +97,14 @@ void dw_pass_embed(const dw_pass *p, const int32_t *id, dw_real *out)
     dw_row_blocks(p->x, p->rows, embed_block, &j);
 }
 
-/* out = in (+ bias), rows of n; in == out is allowed. */
+/* Rows of n out of wider ones. */
 static void copy_block(void *ctx, size_t block, int thread)
 {
     const copy_job *j = ctx;
     (void)thread;
     size_t end = (block + 1) * DW_ROW_BLOCK < j->rows ? (block + 1) * DW_ROW_BLOCK : j->rows;
-    for (size_t i = block * DW_ROW_BLOCK; i < end; i++) {
-        const dw_real *in = j->in + i * j->ld_in;
-        dw_real *out = j->out + i * j->n;
-        if (j->bias)
-            for (size_t c = 0; c < j->n; c++)
-                out[c] = in[c] + j->bias[c];
-        else
-            memcpy(out, in, j->n * sizeof *out);
-    }
-}
-
-static void copy_rows(const dw_pass *p, const dw_real *in, size_t ld_in, const dw_real *bias,
-                      dw_real *out, size_t n)
-{
-    if (in == out && !bias)
-        return;
-    copy_job j = {.in = in, .ld_in = ld_in, .bias = bias, .out = out, .rows = p->rows, .n = n};
-    dw_row_blocks(p->x, p->rows, copy_block, &j);
+    for (size_t i = block * DW_ROW_BLOCK; i < end; i++)
+        memcpy(j->out + i * j->n, j->in + i * j->ld_in, j->n * sizeof *j->out);
 }
 
 static void add_block(void *ctx, size_t block, int thread)
@@ -142,10 +126,9 @@ static void add_rows(const dw_pass *p, const dw_real *a, const dw_real *b, dw_re
 /* One fused matrix with its adapter. The adapter's product goes on top of the stored base product,
  * in the order of the targets, wherever this runs. */
 static void site_forward(const dw_pass *p, const dw_matrix *w, const dw_real *bias,
-                         const dw_lora_site *lora, const dw_real *in, dw_real *out, dw_real *low,
-                         bool accumulate)
+                         const dw_lora_site *lora, const dw_real *in, dw_real *out, dw_real *low)
 {
-    dw_linear_forward(p->x, in, w->cols, p->rows, &w->panels, bias, out, w->rows, accumulate);
+    dw_linear_forward(p->x, in, w->cols, p->rows, &w->panels, bias, out, w->rows, false);
     if (!p->adapter || !lora->n_target)
         return;
     size_t n_low = lora->a.rows, rank = n_low / lora->n_target;
@@ -175,10 +158,16 @@ void dw_pass_qkv(const dw_pass *p, const dw_layer *l, const dw_layer_act *a)
     dw_norm norm = dw_norm_of(p->m, &l->attn_norm, &l->attn_norm_bias);
     dw_norm_forward(p->x, &norm, a->x, n, p->rows, p->normed, n, a->attn_rstd, a->attn_mean);
     site_forward(p, &l->qkv, l->qkv_bias.w, &l->lora[DW_SITE_QKV], p->normed, a->qkv,
-                 a->low[DW_SITE_QKV], false);
+                 a->low[DW_SITE_QKV]);
     if (d->qk_norm) {
-        if (a->qk_raw)
-            copy_rows(p, a->qkv, p->w.qkv, NULL, a->qk_raw, p->w.q + p->w.kv);
+        if (a->qk_raw) {
+            copy_job j = {.in = a->qkv,
+                          .ld_in = p->w.qkv,
+                          .out = a->qk_raw,
+                          .rows = p->rows,
+                          .n = p->w.q + p->w.kv};
+            dw_row_blocks(p->x, p->rows, copy_block, &j);
+        }
         norm_heads(p, l, a);
     }
     if (d->rope != DW_ROPE_NONE)
@@ -186,22 +175,22 @@ void dw_pass_qkv(const dw_pass *p, const dw_layer *l, const dw_layer_act *a)
                 p->m->inv_freq, p->m->n_freq, 1.0, false, false);
 }
 
-/* residual + branch(in), through a post norm where the architecture has one. */
+/* residual + branch(in), through a post norm where the architecture has one. The branch is summed
+ * on its own: started from the residual, which may be a thousand times larger, every addition would
+ * round at the residual's scale. */
 static void add_branch(const dw_pass *p, const dw_matrix *w, const dw_real *bias,
                        const dw_lora_site *lora, const dw_real *in, dw_real *low,
                        const dw_vector *post, dw_real *branch, dw_real *post_rstd,
                        const dw_real *residual, dw_real *out)
 {
     size_t n = p->w.d;
-    if (p->m->desc.norm_place == DW_NORM_PRE) {
-        copy_rows(p, residual, n, bias, out, n);
-        site_forward(p, w, NULL, lora, in, out, low, true);
-        return;
+    site_forward(p, w, bias, lora, in, branch, low);
+    if (p->m->desc.norm_place == DW_NORM_PRE_POST) {
+        dw_norm norm = dw_norm_of(p->m, post, NULL);
+        dw_norm_forward(p->x, &norm, branch, n, p->rows, p->normed, n, post_rstd, NULL);
+        branch = p->normed;
     }
-    site_forward(p, w, bias, lora, in, branch, low, false);
-    dw_norm norm = dw_norm_of(p->m, post, NULL);
-    dw_norm_forward(p->x, &norm, branch, n, p->rows, p->normed, n, post_rstd, NULL);
-    add_rows(p, residual, p->normed, out, n);
+    add_rows(p, residual, branch, out, n);
 }
 
 void dw_pass_rest(const dw_pass *p, const dw_layer *l, const dw_layer_act *a, dw_real *next)
@@ -214,7 +203,7 @@ void dw_pass_rest(const dw_pass *p, const dw_layer *l, const dw_layer_act *a, dw
     dw_norm norm = dw_norm_of(p->m, &l->ffn_norm, &l->ffn_norm_bias);
     dw_norm_forward(p->x, &norm, a->mid, n, p->rows, p->normed, n, a->ffn_rstd, a->ffn_mean);
     site_forward(p, &l->gate_up, l->gate_up_bias.w, &l->lora[DW_SITE_GATE_UP], p->normed, a->gu,
-                 a->low[DW_SITE_GATE_UP], false);
+                 a->low[DW_SITE_GATE_UP]);
     if (d->gated)
         dw_gated_forward(p->x, d->act, a->gu, p->rows, p->w.ffn, p->prod);
     else

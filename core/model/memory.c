@@ -102,7 +102,7 @@ void dw_act_plan_make(const dw_model *m, size_t rows, bool save, unsigned char *
     out->pos = take(&c, rows, sizeof *out->pos);
     out->normed = take_real(&c, rows * w.d);
     out->prod = take_real(&c, rows * w.ffn);
-    out->branch = take_real(&c, !save && d->norm_place == DW_NORM_PRE_POST ? rows * w.d : 0);
+    out->branch = take_real(&c, save && d->norm_place == DW_NORM_PRE_POST ? 0 : rows * w.d);
     if (save)
         take_backward(&c, m, rows, out);
     out->bytes = c.at;

@@ -44,7 +44,7 @@ dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t
         }
         put_dims(&list, e->dim, e->n_dim);
         dw_buf_adds(&list, ", wanted ");
-        put_dims(&list, (uint64_t[2]){s->rows, s->cols}, s->n_dim);
+        put_dims(&list, (uint64_t[8]){s->rows, s->cols}, s->n_dim);
     }
     for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
         const dw_tensor_entry *e = dw_checkpoint_at(c, i);

@@ -108,11 +108,13 @@ static dw_status read_map(dw_checkpoint *c, shards *s, const dw_json *map, int d
         if (st == DW_OK)
             dw_map_put(&wanted, dw_text_of(name), 0);
     }
-    for (size_t i = 0; i < c->n_entry && st == DW_OK; i++)
+    for (size_t i = 0; i < c->n_entry && st == DW_OK; i++) {
+        dw_assert(s->name && c->entry[i].shard < s->n);
         if (!dw_map_get(&wanted, dw_text_of(c->entry[i].name), NULL))
             st = dw_fail(err, DW_E_INPUT,
                          "tensor \"%.128s\" of shard \"%.128s\" is not in weight_map",
                          c->entry[i].name, s->name[c->entry[i].shard]);
+    }
     if (st == DW_OK && !listed)
         st = dw_fail(err, DW_E_INPUT, "weight_map is empty");
     dw_map_finish(&wanted);

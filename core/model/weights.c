@@ -6,13 +6,13 @@
 #include "base/alloc.h"
 
 const dw_lora_target dw_lora_targets[DW_N_LORA_TARGET] = {
-    {DW_LORA_Q, "q", "q_proj", "self_attn.q_proj", DW_SITE_QKV},
-    {DW_LORA_K, "k", "k_proj", "self_attn.k_proj", DW_SITE_QKV},
-    {DW_LORA_V, "v", "v_proj", "self_attn.v_proj", DW_SITE_QKV},
-    {DW_LORA_O, "o", "o_proj", "self_attn.o_proj", DW_SITE_O},
-    {DW_LORA_GATE, "gate", "gate_proj", "mlp.gate_proj", DW_SITE_GATE_UP},
-    {DW_LORA_UP, "up", "up_proj", "mlp.up_proj", DW_SITE_GATE_UP},
-    {DW_LORA_DOWN, "down", "down_proj", "mlp.down_proj", DW_SITE_DOWN},
+    {DW_LORA_Q, DW_SITE_QKV, "q", "q_proj", "self_attn.q_proj"},
+    {DW_LORA_K, DW_SITE_QKV, "k", "k_proj", "self_attn.k_proj"},
+    {DW_LORA_V, DW_SITE_QKV, "v", "v_proj", "self_attn.v_proj"},
+    {DW_LORA_O, DW_SITE_O, "o", "o_proj", "self_attn.o_proj"},
+    {DW_LORA_GATE, DW_SITE_GATE_UP, "gate", "gate_proj", "mlp.gate_proj"},
+    {DW_LORA_UP, DW_SITE_GATE_UP, "up", "up_proj", "mlp.up_proj"},
+    {DW_LORA_DOWN, DW_SITE_DOWN, "down", "down_proj", "mlp.down_proj"},
 };
 
 dw_target_shape dw_lora_target_shape(const dw_description *d, uint32_t bit)
@@ -65,27 +65,26 @@ static void place_layer(layout *l, const dw_description *d, uint32_t i)
     uint64_t q = (uint64_t)d->heads * d->head_dim, kv = (uint64_t)d->kv_heads * d->head_dim;
     uint64_t qkv = q + 2 * kv, up = (uint64_t)d->ffn * (d->gated ? 2 : 1);
     const struct {
-        bool present;
         const char *name;
         uint64_t rows, cols;
-        bool matrix;
+        bool matrix, present;
     } rows[] = {
-        {true, "attn_norm", d->d, 1, false},
-        {d->layer_norm, "attn_norm_bias", d->d, 1, false},
-        {true, "qkv", qkv, d->d, true},
-        {d->qkv_bias, "qkv_bias", qkv, 1, false},
-        {d->qk_norm, "q_norm", d->head_dim, 1, false},
-        {d->qk_norm, "k_norm", d->head_dim, 1, false},
-        {true, "o", d->d, q, true},
-        {d->o_bias, "o_bias", d->d, 1, false},
-        {d->norm_place == DW_NORM_PRE_POST, "post_attn_norm", d->d, 1, false},
-        {true, "ffn_norm", d->d, 1, false},
-        {d->layer_norm, "ffn_norm_bias", d->d, 1, false},
-        {true, "gate_up", up, d->d, true},
-        {d->mlp_bias, "gate_up_bias", up, 1, false},
-        {true, "down", d->d, d->ffn, true},
-        {d->mlp_bias, "down_bias", d->d, 1, false},
-        {d->norm_place == DW_NORM_PRE_POST, "post_ffn_norm", d->d, 1, false},
+        {"attn_norm", d->d, 1, false, true},
+        {"attn_norm_bias", d->d, 1, false, d->layer_norm},
+        {"qkv", qkv, d->d, true, true},
+        {"qkv_bias", qkv, 1, false, d->qkv_bias},
+        {"q_norm", d->head_dim, 1, false, d->qk_norm},
+        {"k_norm", d->head_dim, 1, false, d->qk_norm},
+        {"o", d->d, q, true, true},
+        {"o_bias", d->d, 1, false, d->o_bias},
+        {"post_attn_norm", d->d, 1, false, d->norm_place == DW_NORM_PRE_POST},
+        {"ffn_norm", d->d, 1, false, true},
+        {"ffn_norm_bias", d->d, 1, false, d->layer_norm},
+        {"gate_up", up, d->d, true, true},
+        {"gate_up_bias", up, 1, false, d->mlp_bias},
+        {"down", d->d, d->ffn, true, true},
+        {"down_bias", d->d, 1, false, d->mlp_bias},
+        {"post_ffn_norm", d->d, 1, false, d->norm_place == DW_NORM_PRE_POST},
     };
     for (size_t k = 0; k < sizeof rows / sizeof *rows; k++)
         if (rows[k].present)

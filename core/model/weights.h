@@ -30,11 +30,11 @@ static inline dw_real *dw_slice_values(const dw_params *p, const dw_slice *s)
 
 /* A target of adapters. */
 typedef struct dw_lora_target {
-    uint32_t bit;       /* DW_LORA_Q */
+    uint32_t bit; /* DW_LORA_Q */
+    dw_site site;
     const char *name;   /* "q" */
     const char *module; /* "q_proj" */
     const char *path;   /* "self_attn.q_proj" */
-    dw_site site;
 } dw_lora_target;
 enum { DW_N_LORA_TARGET = 7 };
 extern const dw_lora_target dw_lora_targets[DW_N_LORA_TARGET]; /* q k v o gate up down */

@@ -165,7 +165,7 @@ static dw_status number_from_json(const dowel_param *p, const dw_json *given, dw
 dw_status dw_param_from_json(const dowel_param *p, const dw_json *given, const char *base_dir,
                              dw_arena *a, dw_value *v, dw_err *err)
 {
-    const char *text = NULL;
+    const char *text = "";
     dw_buf b = {0};
     *v = (dw_value){0};
     switch (p->type) {

@@ -92,6 +92,19 @@ static void add_user(dw_registry *r)
         add_folder(r, path);
 }
 
+/* The build tree that the program lies in (core/dowel, tests/unit/...), cut into `dir`. */
+static bool build_tree(char *dir)
+{
+    char path[PATH_MAX + 32], *slash;
+    for (int up = 0; up < 4 && (slash = strrchr(dir, '/')) && slash != dir; up++) {
+        *slash = 0;
+        snprintf(path, sizeof path, "%s/build.ninja", dir);
+        if (dw_file_exists(path))
+            return true;
+    }
+    return false;
+}
+
 /* The installation; for a program that still lies in its build tree, the plugins built with it. */
 static void add_installed(dw_registry *r)
 {
@@ -99,15 +112,9 @@ static void add_installed(dw_registry *r)
     ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
     if (n > 0) {
         exe[n] = 0;
-        char *slash = strrchr(exe, '/');
-        *slash = 0; /* the folder of the program, "core" */
-        slash = strrchr(exe, '/');
-        if (slash && !strcmp(slash, "/core")) {
-            *slash = 0;
-            snprintf(path, sizeof path, "%s/build.ninja", exe);
-            bool built = dw_file_exists(path);
+        if (build_tree(exe)) {
             snprintf(path, sizeof path, "%s/plugins", exe);
-            if (built && dw_dir_exists(path)) {
+            if (dw_dir_exists(path)) {
                 add_folder(r, path);
                 return;
             }

@@ -77,7 +77,7 @@ static dw_real rows_softmax_sums(const dw_real *z, dw_real scale, size_t n, doub
     size_t full = (n + 15) / 16 * 16;
     if (n == 0 || n > DW_SUMS_MAX)
         __builtin_unreachable(); /* or the compiler fears that t is read before it is written */
-    if (full != n) { /* filled up with terms that add nothing */
+    if (full != n) {             /* filled up with terms that add nothing */
         memcpy(last, z, n * sizeof *z);
         memset(last + n, 0, (full - n) * sizeof *z);
         y = last;

@@ -20,8 +20,8 @@ typedef struct dw_norm {
  * in == out is allowed. */
 void dw_norm_forward(const dw_exec *x, const dw_norm *n, const dw_real *in, size_t ld_in,
                      size_t rows, dw_real *out, size_t ld_out, dw_real *rstd, dw_real *mean);
-/* d_in (+)= ; d_w, d_b [width] += or NULL when frozen. Column sums are taken over fixed row blocks,
- * so threads do not matter. */
+/* d_in (+)= ; d_w, d_b [width] += or NULL when frozen. Every column sum has one owner, so threads
+ * do not matter. d_in may be the memory of d_out (equal ld) but not of in. */
 void dw_norm_backward(const dw_exec *x, const dw_norm *n, const dw_real *in, size_t ld_in,
                       size_t rows, const dw_real *rstd, const dw_real *mean, const dw_real *d_out,
                       size_t ld_out, dw_real *d_in, size_t ld_d_in, bool accumulate, dw_real *d_w,

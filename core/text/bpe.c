@@ -85,7 +85,7 @@ static dw_status find_part(const dw_bpe *b, size_t i, dw_text token, const char 
 
 static dw_status add_merge(dw_bpe *b, const dw_json *m, size_t i, dw_buf *joined, dw_err *err)
 {
-    dw_text l, r;
+    dw_text l = {0}, r = {0};
     int32_t left, right, id;
     DW_TRY(merge_parts(m, i, &l, &r, err));
     DW_TRY(find_part(b, i, l, "the token", &left, err));

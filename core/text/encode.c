@@ -174,22 +174,14 @@ dw_status dw_tokenizer_encode_parts(const dw_tokenizer *t, const dw_tok_part *pa
 
 /* ---- decoding ---- */
 
-static dw_status entry_of(const dw_tokenizer *t, int32_t id, const dw_vocab_entry **out,
-                          dw_err *err)
+dw_status dw_tokenizer_piece(const dw_tokenizer *t, int32_t id, dw_buf *out, dw_err *err)
 {
     if (id < 0 || id >= t->vocab.n)
         return dw_fail(err, DW_E_INPUT, "id %d is outside the vocabulary (0 .. %d)", id,
                        t->vocab.n - 1);
-    *out = &t->vocab.entry[id];
-    if (!(*out)->token.ptr)
+    const dw_vocab_entry *e = &t->vocab.entry[id];
+    if (!e->token.ptr)
         return dw_fail(err, DW_E_INPUT, "id %d has no token in this vocabulary", id);
-    return DW_OK;
-}
-
-dw_status dw_tokenizer_piece(const dw_tokenizer *t, int32_t id, dw_buf *out, dw_err *err)
-{
-    const dw_vocab_entry *e = NULL;
-    DW_TRY(entry_of(t, id, &e, err));
     dw_buf_add(out, e->bytes.ptr, e->bytes.len);
     return DW_OK;
 }

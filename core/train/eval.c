@@ -215,8 +215,8 @@ static void take_row(table *t, const dw_json *row)
     for (const dw_json *v = dw_json_first(row); v; v = dw_json_next(v)) {
         const char *key = dw_json_key(v);
         size_t len = strlen(key);
-        if (dw_json_kind(v) != DW_JSON_NUMBER || !is_eval(key) ||
-            !strcmp(key, "eval_time") || (len > 5 && !strcmp(key + len - 5, "_ci95")))
+        if (dw_json_kind(v) != DW_JSON_NUMBER || !is_eval(key) || !strcmp(key, "eval_time") ||
+            (len > 5 && !strcmp(key + len - 5, "_ci95")))
             continue;
         column *c = column_of(t, key);
         if (c->n++ == 0) {

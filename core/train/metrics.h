@@ -38,8 +38,8 @@ void dw_metrics_add(dw_metrics *m, const char *name, uint32_t fold, double value
 void dw_metrics_set(dw_metrics *m, const char *name, double value);      /* a plain value */
 const dw_metric *dw_metrics_find(const dw_metrics *m, const char *name); /* or NULL */
 double dw_metric_value(const dw_metric *m);                              /* NaN when empty */
-/* Half width of the 95 % interval of a weighted mean over its parts: normal, or Agresti-Coull's where
- * every part is 0 or 1; NaN below two parts. */
+/* Half width of the 95 % interval of a weighted mean over its parts: normal, or Agresti-Coull's
+ * where every part is 0 or 1; NaN below two parts. */
 double dw_metric_ci95(const dw_metric *m);
 void dw_metrics_clear(dw_metrics *m);
 void dw_metrics_finish(dw_metrics *m); /* accepts a zeroed one */

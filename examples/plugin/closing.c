@@ -1,4 +1,5 @@
-/* closing: full reward for an answer that ends like a sentence, part of it for one that does not. */
+/* closing: full reward for an answer that ends like a sentence, part of it for one that does not.
+ */
 #include <dowel/plugin.h>
 #include <string.h>
 

@@ -173,15 +173,19 @@ static bool number(dowel_text t, double *out)
     return n > 0 && end != digits && !*end && isfinite(*out);
 }
 
+static unsigned char fold(const struct opts *o, char c)
+{
+    unsigned char x = (unsigned char)c;
+    return o->ignore_case && x >= 'A' && x <= 'Z' ? (unsigned char)(x - 'A' + 'a') : x;
+}
+
 static bool same_text(const struct opts *o, dowel_text a, dowel_text b)
 {
     if (a.len != b.len)
         return false;
-    for (uint64_t i = 0; i < a.len; i++) {
-        unsigned char x = (unsigned char)a.ptr[i], y = (unsigned char)b.ptr[i];
-        if (x != y && !(o->ignore_case && tolower(x) == tolower(y)))
+    for (uint64_t i = 0; i < a.len; i++)
+        if (fold(o, a.ptr[i]) != fold(o, b.ptr[i]))
             return false;
-    }
     return true;
 }
 

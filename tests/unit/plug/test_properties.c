@@ -1,5 +1,7 @@
 /* What every objective must satisfy whatever the numbers: derivatives are those of the loss, a step
  * may be cut and reordered, what does not count has no effect, extremes stay finite. */
+#include <pthread.h>
+
 #include "batch.h"
 
 typedef struct subject {
@@ -220,12 +222,54 @@ static void test_dpo_shift(void **state)
     dw_instance_destroy(i);
 }
 
+/* Overlapping calls on one instance: every thread gets the loss of its own batch. */
+typedef struct worker {
+    dw_instance *instance;
+    batch *batch;
+    double want;
+    int wrong;
+} worker;
+
+static void *work(void *arg)
+{
+    worker *w = arg;
+    for (int k = 0; k < 200; k++) {
+        dw_err err;
+        double loss = 0;
+        if (dw_call_loss(w->instance, &w->batch->b, &loss, &err) < 0 || loss != w->want)
+            w->wrong++;
+    }
+    return NULL;
+}
+
+static void test_threads(void **state)
+{
+    fixture *f = *state;
+    for (size_t s = 0; s < N_SUBJECT; s++) {
+        metrics m = {0};
+        worker w[8];
+        pthread_t thread[8];
+        dw_instance *i = instance_make(f, subjects[s].id, subjects[s].options, &m);
+        for (uint64_t k = 0; k < 8; k++) {
+            batch *t = random_batch(&f->arena, &subjects[s], 77 * k);
+            w[k] = (worker){.instance = i, .batch = t, .want = loss_of(i, t)};
+        }
+        for (int k = 0; k < 8; k++)
+            assert_int_equal(pthread_create(&thread[k], NULL, work, &w[k]), 0);
+        for (int k = 0; k < 8; k++) {
+            pthread_join(thread[k], NULL);
+            assert_int_equal(w[k].wrong, 0);
+        }
+        dw_instance_destroy(i);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_derivatives),    cmocka_unit_test(test_cut_and_order),
         cmocka_unit_test(test_nothing_counts), cmocka_unit_test(test_extremes),
-        cmocka_unit_test(test_dpo_shift),
+        cmocka_unit_test(test_dpo_shift),      cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, setup_registry, teardown_registry);
 }

@@ -16,9 +16,12 @@ static char *at(const char *name)
     return dw_arena_printf(&arena, "%s/%s", top, name);
 }
 
+/* The example of an out-of-tree plugin is built for these tests, so that it is found nowhere else.
+ */
 static const char *built(const char *name)
 {
-    return dw_arena_printf(&arena, "%s/%s", build_dir, name);
+    bool ours = !strcmp(name, "closing.so");
+    return dw_arena_printf(&arena, "%s/%s%s", build_dir, ours ? "../tests/unit/plug/" : "", name);
 }
 
 static void folder(const char *name)
@@ -65,18 +68,19 @@ static void test_order_and_ids(void **state)
     const dw_plugin_info *p, *q;
     (void)state;
     folder("odd");
-    copy("brevity.so", "odd/another_name.so", 1);
+    copy("closing.so", "odd/another_name.so", 1);
     char *odd = at("odd");
     unsetenv("DOWEL_PLUGIN_PATH");
     dw_registry *r = open_dirs(odd, NULL);
     /* the file's name is a hint only */
-    assert_int_equal(dw_registry_find(r, "brevity", NULL, &p, &err), 0);
+    assert_int_equal(dw_registry_find(r, "org.example.closing", NULL, &p, &err), 0);
     assert_string_equal(p->path, at("odd/another_name.so"));
     assert_int_equal(strlen(p->sha256), 64);
     /* by path, from the recipe's folder */
     assert_int_equal(dw_registry_find(r, "./odd/another_name.so", top, &q, &err), 0);
     assert_ptr_equal(p, q);
-    expect_error(r, "brevty", NULL, "no plugin 'brevty', did you mean 'brevity'? (looked in ");
+    expect_error(r, "org.example.clsing", NULL,
+                 "no plugin 'org.example.clsing', did you mean 'org.example.closing'? (looked in ");
     expect_error(r, "../odd/none.so", odd, "/odd/none.so: No such file or directory");
     dw_registry_destroy(r);
     setenv("DOWEL_PLUGIN_PATH", build_dir, 1);
@@ -89,14 +93,12 @@ static void test_never_here(void **state)
     dw_registry *r;
     (void)state;
     folder("here");
-    copy("sft.so", "here/sft.so", 2);
+    copy("closing.so", "here/closing.so", 2);
     assert_non_null(getcwd(here, sizeof here));
     unsetenv("DOWEL_PLUGIN_PATH");
     assert_int_equal(chdir(at("here")), 0);
     assert_int_equal(dw_registry_create(NULL, 0, &r, &err), 0);
-    const dw_plugin_info *p;
-    assert_true(dw_registry_find(r, "sft", NULL, &p, &err) < 0 ||
-                strncmp(p->path, top, strlen(top)) != 0);
+    expect_error(r, "org.example.closing", NULL, "no plugin 'org.example.closing'");
     dw_registry_destroy(r);
     const char *const relative[] = {"here", ".", ""};
     for (int i = 0; i < 3; i++) {
@@ -124,11 +126,11 @@ static void test_user_folder(void **state)
     folder("share");
     folder("share/dowel");
     folder("share/dowel/plugins");
-    copy("match.so", "share/dowel/plugins/match.so", 3);
+    copy("closing.so", "share/dowel/plugins/closing.so", 3);
     setenv("XDG_DATA_HOME", at("share"), 1);
     assert_int_equal(dw_registry_create(NULL, 0, &r, &err), 0);
-    assert_int_equal(dw_registry_find(r, "match", NULL, &p, &err), 0);
-    assert_string_equal(p->path, at("share/dowel/plugins/match.so"));
+    assert_int_equal(dw_registry_find(r, "org.example.closing", NULL, &p, &err), 0);
+    assert_string_equal(p->path, at("share/dowel/plugins/closing.so"));
     dw_registry_destroy(r);
     unsetenv("XDG_DATA_HOME");
     setenv("DOWEL_PLUGIN_PATH", build_dir, 1);
@@ -281,11 +283,11 @@ static void test_scan_goes_on(void **state)
     FILE *f = fopen(at("mixed/aaa.so"), "w");
     fputs("no plugin\n", f);
     fclose(f);
-    copy("brevity.so", "mixed/zzz.so", 8);
+    copy("closing.so", "mixed/zzz.so", 8);
     unsetenv("DOWEL_PLUGIN_PATH");
     dw_registry *r = open_dirs(at("mixed"), NULL);
     assert_int_equal(dw_registry_load_all(r, &err), 0);
-    assert_int_equal(dw_registry_find(r, "brevity", NULL, &p, &err), 0);
+    assert_int_equal(dw_registry_find(r, "org.example.closing", NULL, &p, &err), 0);
     /* the file that should hold it says why it does not */
     expect_error(r, "aaa", NULL, "mixed/aaa.so: not a shared object");
     dw_registry_destroy(r);
