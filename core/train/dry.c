@@ -126,8 +126,7 @@ static void put_memory(const dw_live *l, size_t pass, size_t generation, dw_buf 
     size_t weights = base->n * sizeof(dw_real), grads = trained->n * sizeof(dw_real);
     if (trained != base)
         weights += trained->n * sizeof(dw_real);
-    size_t optim = dw_optim_bytes(l->job.plan, trained->n), largest = pass;
-    largest = generation > largest ? generation : largest;
+    size_t optim = dw_optim_bytes(l->job.plan, trained->n);
     dw_buf_printf(out,
                   "memory        weights %.1f MiB, gradients %.1f, optimiser %.1f, a micro-batch "
                   "%.1f, sampling %.1f\n"

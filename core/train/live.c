@@ -64,6 +64,7 @@ dw_status dw_live_arm(dw_live *l, dw_err *err)
     DW_TRY(dw_optim_init(&l->optim, &l->x, dw_model_trained(l->job.model), l->job.plan, err));
     if (wants_reference(&l->job))
         l->job.reference = dw_reference_create(&l->job, l->engine, true);
+    l->stale = dw_arena_alloc(&l->arena, (l->job.n_task + 1) * sizeof *l->stale);
     return DW_OK;
 }
 

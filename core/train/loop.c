@@ -12,7 +12,7 @@
 #include "train/eval.h"
 #include "train/live.h"
 
-enum { MAX_SKIPPED = 3 };
+enum { MAX_SKIPPED = 3, STALE_STEPS = 20 };
 
 /* ---- signals ---- */
 
@@ -20,11 +20,13 @@ static volatile sig_atomic_t caught;
 
 static void on_signal(int sig)
 {
-    static const char again[] = "\nstopping after this step (again: quit now)\n";
+    static const char once[] = "\nstopping after this step\n";
+    static const char again[] = "\nstopping after this step (Ctrl-C again: quit now)\n";
     if (sig == SIGINT && caught == SIGINT)
         _exit(130);
     caught = sig == SIGHUP ? SIGTERM : sig;
-    ssize_t ignored = write(STDERR_FILENO, again, sizeof again - 1);
+    ssize_t ignored = sig == SIGINT ? write(STDERR_FILENO, again, sizeof again - 1)
+                                    : write(STDERR_FILENO, once, sizeof once - 1);
     (void)ignored;
 }
 
@@ -130,6 +132,34 @@ static void show_step(dw_live *l, const step_numbers *n, uint64_t tokens)
     dw_buf_finish(&b);
 }
 
+static double step_value(const dw_live *l, const char *prefix, const char *name)
+{
+    char full[512];
+    snprintf(full, sizeof full, "%s%s", prefix, name);
+    const dw_metric *m = dw_metrics_find(&l->metrics, full);
+    return m ? dw_metric_value(m) : NAN;
+}
+
+/* Groups whose answers all score alike teach nothing; so do answers without a score. */
+static void warn_when_stale(dw_live *l)
+{
+    for (size_t i = 0; i < l->job.n_task; i++) {
+        const dw_live_task *t = &l->job.task[i];
+        if (!t->plan->rollout)
+            continue;
+        double flat = step_value(l, t->estimator.inst ? t->estimator.prefix : t->prefix,
+                                 "frac_reward_zero_std");
+        double silent = step_value(l, t->prefix, "frac_unscored");
+        l->stale[i] = flat > 0.8 || silent > 0.8 ? l->stale[i] + 1 : 0;
+        if (l->stale[i] == STALE_STEPS)
+            dw_log(DW_WARN, "train",
+                   "task %s: for %d steps more than 80 %% of %s; the rewards hardly tell answers "
+                   "apart (see samples.jsonl)",
+                   t->plan->name, STALE_STEPS,
+                   silent > 0.8 ? "the answers had no score" : "the groups scored all alike");
+    }
+}
+
 /* ---- one step ---- */
 
 /* The gradient, or a reason to leave the step out: DW_E_NUMERIC, or DW_E_INPUT when no sampled
@@ -200,6 +230,7 @@ static dw_status one_step(dw_live *l, dw_err *err)
     n.seconds = dw_now() - begun;
     DW_TRY(write_step(l, &n, err));
     show_step(l, &n, r.tokens);
+    warn_when_stale(l);
     return n.skipped ? after_skip(l, st, &reason, err) : DW_OK;
 }
 

@@ -251,6 +251,8 @@ dw_status dw_reference_save(const dw_reference *r, const char *path, dw_err *err
 {
     dw_buf b = {0};
     uint64_t n = r->n;
+    if (n == 0)
+        return DW_OK; /* sampled answers are not kept */
     dw_buf_add(&b, magic, sizeof magic);
     dw_buf_add(&b, &n, sizeof n);
     for (size_t i = 0; i < r->n; i++) {

@@ -191,6 +191,9 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
         return DW_OK;
     if (p->estimator) {
         DW_TRY(open_use(t, &t->estimator, p->estimator, "estimator", err));
+        if (!dw_instance_info(t->estimator.inst)->estimator.estimate)
+            return dw_fail(err, DW_E_RECIPE, "estimator: the plugin %s is not an estimator",
+                           p->estimator->plugin);
     } else {
         t->estimator = t->objective[0];
         t->estimator.shared = true;
@@ -200,11 +203,7 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
     }
     if (!t->estimator.inst)
         return DW_OK;
-    const dowel_estimator *e = &dw_instance_info(t->estimator.inst)->estimator;
-    if (!e->estimate)
-        return dw_fail(err, DW_E_RECIPE, "estimator: the plugin %s is not an estimator",
-                       p->estimator->plugin);
-    if (e->observe)
+    if (dw_instance_info(t->estimator.inst)->estimator.observe)
         DW_TRY(ask(&t->estimator, true, err));
     uint64_t rolled = DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) |
                       DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_TOKEN_REWARD) |

@@ -1,4 +1,5 @@
 /* A checkpoint or an input that changed is found and named before anything is used. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "tiny.h"
 #include "train/checkpoint.h"
 
@@ -157,6 +159,63 @@ static void folders_are_guarded(void **state)
     tiny_finish(&s.t);
 }
 
+static void another_kernel_is_a_warning(void **state)
+{
+    stopped s = make(TINY_SFT, "\"sft\":1");
+    dw_err err = {{0}};
+    unsigned before = dw_log_warnings();
+    s.o.kernel = "plain";
+    assert_int_equal(resume(&s, &err), DW_E_SIGINT);
+    assert_int_equal(dw_log_warnings(), before + 1);
+    tiny_finish(&s.t);
+}
+
+/* ---- disks that are full ---- */
+
+static int refusals, refused;
+
+static int full_rename(const char *from, const char *to)
+{
+    const char *base = strrchr(to, '/') ? strrchr(to, '/') + 1 : to;
+    if (strncmp(base, "checkpoint-", 11) == 0 && refused < refusals) {
+        refused++;
+        errno = ENOSPC;
+        return -1;
+    }
+    return rename(from, to);
+}
+
+static dw_status run_on_full_disk(tiny *t, int times, dw_err *err)
+{
+    dw_vfs vfs = *dw_vfs_get();
+    dw_run_options o = tiny_options(t, "full", 0);
+    dw_plan *p = tiny_plan(t, TINY_SFT, "\"sft\":1", ",\"save_every\":2");
+    vfs.rename = full_rename;
+    refusals = times;
+    refused = 0;
+    dw_vfs_use(&vfs);
+    dw_status st = dw_run(p, NULL, &o, err);
+    dw_vfs_use(NULL);
+    dw_plan_free(p);
+    return st;
+}
+
+static void one_failed_save_is_survived_two_are_not(void **state)
+{
+    tiny t = tiny_make();
+    dw_err err = {{0}};
+    const char *run = dw_path_join(&t.arena, t.dir, "full");
+    assert_int_equal(run_on_full_disk(&t, 1, &err), DW_OK);
+    assert_int_equal(refused, 1);
+    assert_false(dw_dir_exists(dw_path_join(&t.arena, run, "checkpoint-2")));
+    assert_true(dw_dir_exists(dw_path_join(&t.arena, run, "checkpoint-4")));
+    tiny_must(dw_remove_tree(run, &err), &err);
+    assert_int_equal(run_on_full_disk(&t, 9, &err), DW_E_IO);
+    assert_int_equal(refused, 2);
+    assert_false(dw_dir_exists(dw_path_join(&t.arena, run, "final")));
+    tiny_finish(&t);
+}
+
 static void old_checkpoints_go(void **state)
 {
     stopped s = make(TINY_SFT, "\"sft\":1");
@@ -195,6 +254,8 @@ int main(void)
                                        cmocka_unit_test(the_reference_cache_is_checked),
                                        cmocka_unit_test(changed_inputs_are_named),
                                        cmocka_unit_test(folders_are_guarded),
+                                       cmocka_unit_test(another_kernel_is_a_warning),
+                                       cmocka_unit_test(one_failed_save_is_survived_two_are_not),
                                        cmocka_unit_test(old_checkpoints_go),
                                        cmocka_unit_test(without_a_checkpoint_it_starts_again)};
     return cmocka_run_group_tests(tests, NULL, NULL);
