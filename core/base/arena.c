@@ -54,7 +54,8 @@ char *dw_arena_printf(dw_arena *a, const char *fmt, ...)
     va_list ap, again;
     va_start(ap, fmt);
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, ap);
+    char probe[1]; /* gcc's sanitizer build takes a null buffer for a mistake */
+    int n = vsnprintf(probe, sizeof probe, fmt, ap);
     va_end(ap);
     char *p = dw_arena_alloc(a, (size_t)(n > 0 ? n : 0) + 1);
     vsnprintf(p, (size_t)(n > 0 ? n : 0) + 1, fmt, again);

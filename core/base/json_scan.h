@@ -1,4 +1,4 @@
-/* The strict pre-scan that runs before cJSON sees a byte. Private to base/. */
+/* The strict pre-scan that runs before cJSON sees a byte, and walks over text that passed it. */
 #ifndef DW_BASE_JSON_SCAN_H
 #define DW_BASE_JSON_SCAN_H
 
