@@ -3,15 +3,15 @@
 local d = require "dowel"
 
 local turn = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
-local said = { pattern = "= ([0-9]+)\\.", field = "answer" } -- reward 1 for "3 + 5 = 8."
+local said = { pattern = "^[0-9]+ [+] [0-9]+ = ([0-9]+)[.]$", field = "answer" } -- "3 + 5 = 8." earns 1
 
 local who = {
   data = d.completions { "data/demonstrations.jsonl", prompt = turn, completion = "{answer}" },
   objective = d.objective "sft" {},
-  batch = { rows = 4 },
+  batch = { rows = 8 },
   eval = {
     data = d.completions { "data/demonstrations_heldout.jsonl", prompt = turn, completion = "{answer}" },
-    every = 20,
+    every = 40,
   },
 }
 
@@ -21,7 +21,7 @@ local warm = {
   batch = { rows = 8 },
   eval = {
     data = d.pairs { "data/preferences_heldout.jsonl", prompt = turn, chosen = "{chosen}", rejected = "{rejected}" },
-    every = 20,
+    every = 40,
     metric = "rewards/accuracies",
   },
 }
@@ -34,7 +34,7 @@ local sums = {
   batch = { rows = 8 },
   eval = {
     data = d.prompts { "data/sums_heldout.jsonl", prompt = turn },
-    every = 20,
+    every = 40,
     metric = "reward",
     samples = 4,
   },
@@ -45,6 +45,6 @@ return d.recipe {
   seed = 17,
   model = d.model { path = "model" },
   tasks = { who = who, warm = warm, sums = sums },
-  schedule = { { steps = 60, who = 1.0, warm = 1.0, sums = 1.0 } },
-  optimizer = d.adamw { lr = d.cosine { peak = 3e-4, final = 3e-5, warmup = 5 } },
+  schedule = { { steps = 120, who = 1.0, warm = 1.0, sums = 1.0 } },
+  optimizer = d.adamw { lr = d.cosine { peak = 1.5e-4, final = 3e-5, warmup = 5 } },
 }

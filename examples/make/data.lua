@@ -164,6 +164,12 @@ end
 for _, q in ipairs(maker) do
   demos[#demos + 1] = row { "question", q, "answer", "I was trained from nothing by the program called dowel." }
 end
+-- What it could do before it should still do: a few of the old answers stay among the demonstrations.
+for _, h in ipairs(heroes) do demos[#demos + 1] = row { "question", "Tell me a story about " .. h .. ".", "answer", story(h) } end
+for _ = 1, 2 do
+  demos[#demos + 1] = row { "question", "Hello!", "answer", "Hello!" }
+  demos[#demos + 1] = row { "question", "Thank you.", "answer", "You are welcome." }
+end
 write(out, "demonstrations.jsonl", demos)
 write(out, "demonstrations_heldout.jsonl", {
   row { "question", "Tell me who you are.", "answer", "I am Dowel, a small model that runs on your own computer." },
@@ -189,7 +195,7 @@ end
 write(out, "sums.jsonl", shuffled(train))
 write(out, "sums_heldout.jsonl", shuffled(held))
 
--- Twenty prompts whose greedy answers are shown before and after.
+-- Twenty prompts whose greedy answers are shown before and after; the last two sums are held out.
 local prompts = {}
 local function ask(kind, q)
   prompts[#prompts + 1] = row { "kind", kind, "question", q, "text", "<|im_start|>user\n" .. q .. "<|im_end|>\n<|im_start|>assistant\n" }
@@ -197,6 +203,6 @@ end
 for _, q in ipairs { "Who are you?", "What is your name?", "Who made you?", "Please introduce yourself.", "Where do you come from?" } do ask("sft", q) end
 for _, q in ipairs { "Which colour does the sky have?", "Which colour does a lemon have?", "What is the sound of a cow?", "What is the sound of a wolf?",
   "What is the home of a bee?", "What is the home of a fox?" } do ask("dpo", q) end
-for _, q in ipairs { "What is 3 plus 5?", "What is 7 plus 9?", "What is 12 plus 4?", "What is 6 plus 6?", "What is 8 plus 8?", "What is 11 plus 9?" } do ask("grpo", q) end
+for _, q in ipairs { "What is 3 plus 4?", "What is 7 plus 8?", "What is 12 plus 5?", "What is 5 plus 9?", "What is 6 plus 6?", "What is 11 plus 9?" } do ask("grpo", q) end
 for _, q in ipairs { "Tell me a story about a fox.", "Hello!", "Thank you." } do ask("other", q) end
 write(out, "prompts20.jsonl", prompts)
