@@ -283,6 +283,7 @@ static dw_status compute_prompts(batch *b, prompt **p, size_t n, dw_err *err)
  */
 static dw_status join(batch *b, dw_err *err)
 {
+    dw_assert(b->prompt && b->prompt_of);
     sequence *q = &b->live[b->n_live];
     *q = (sequence){.item = &b->item[b->next],
                     .index = b->next,

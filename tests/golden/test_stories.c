@@ -21,7 +21,7 @@
 enum { DIM = 64, FFN = 172, LAYERS = 5, HEADS = 8, KV = 4, HD = 8, VOCAB = 512, CONTEXT = 512 };
 
 typedef struct fixture {
-    char shared[1024]; /* empty: skip */
+    char shared[1024]; /* folder of the original */
     char dir[64];
     dw_exec x;
     dw_model *m;
@@ -111,22 +111,25 @@ static dw_status convert(const char *bin, const char *dir, dw_err *err)
     return st < 0 ? st : dw_file_write(path, config, sizeof config - 1, err);
 }
 
-static int setup(void **state)
+static bool find_shared(void)
 {
-    dw_err err = {{0}};
     char path[1200];
     const char *shared = getenv("DOWEL_SHARED"), *tests = getenv("DOWEL_TESTS");
-    (void)state;
     if (shared)
         snprintf(f.shared, sizeof f.shared, "%s/data/models/stories260K", shared);
     else
         snprintf(f.shared, sizeof f.shared, "%s/../../shared/data/models/stories260K",
                  tests ? tests : ".");
     snprintf(path, sizeof path, "%s/stories260K.bin", f.shared);
-    if (!dw_file_exists(path)) {
-        f.shared[0] = '\0';
-        return 0;
-    }
+    return dw_file_exists(path);
+}
+
+static int setup(void **state)
+{
+    dw_err err = {{0}};
+    char path[1200];
+    (void)state;
+    snprintf(path, sizeof path, "%s/stories260K.bin", f.shared);
     snprintf(f.dir, sizeof f.dir, "/tmp/dowel-stories-XXXXXX");
     if (!mkdtemp(f.dir) || dw_exec_init(&f.x, 2, NULL, &err) < 0)
         return -1;
@@ -158,8 +161,6 @@ static void test_logits(void **state)
     int32_t id[16];
     uint32_t n = 0;
     (void)state;
-    if (!f.shared[0])
-        skip();
     snprintf(path, sizeof path, "%s/reference_logits.jsonl", f.shared);
     assert_int_equal(dw_file_read(path, 1 << 20, &file, &err), 0);
     dw_real *logits = dw_alloc(16 * VOCAB * sizeof *logits);
@@ -226,8 +227,6 @@ static void test_greedy(void **state)
     dw_gen_item it = {.prompt = &bos, .n_prompt = 1};
     const dw_sampling s = {.greedy = true, .max_new = 200};
     (void)state;
-    if (!f.shared[0])
-        skip();
     snprintf(path, sizeof path, "%s/expected_greedy_200.txt", f.shared);
     assert_int_equal(dw_file_read(path, 1 << 20, &want, &err), 0);
     snprintf(path, sizeof path, "%s/tok512.bin", f.shared);
@@ -252,5 +251,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_logits),
                                        cmocka_unit_test(test_greedy)};
+    if (!find_shared()) { /* cmocka's own skip is a failure in the eyes of Meson */
+        puts("1..0 # SKIP stories260K is not here: set DOWEL_SHARED");
+        return 0;
+    }
     return cmocka_run_group_tests(tests, setup, teardown);
 }
