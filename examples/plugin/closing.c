@@ -21,9 +21,9 @@ static dowel_status score(void *self, const dowel_sample *const *in, uint32_t n,
     for (uint32_t i = 0; i < n; i++) {
         const dowel_text *t = &in[i]->completion;
         uint64_t len = t->len;
-        while (len > 0 && strchr(" \n\t", t->ptr[len - 1]))
+        while (len > 0 && memchr(" \n\t", t->ptr[len - 1], 3))
             len--;
-        bool closed = len > 0 && strchr(o->marks, t->ptr[len - 1]);
+        bool closed = len > 0 && memchr(o->marks, t->ptr[len - 1], strlen(o->marks));
         out->total[i] = closed ? 1 : o->otherwise;
         out->why(out, i, closed ? "closed" : "ends in the middle of a sentence");
     }

@@ -54,6 +54,28 @@ for id in sft dpo grpo match brevity org.example.closing; do
     echo "$list" | grep -q "^$id " || die "$id is not among the installed: $list"
 done
 ok "the installed folder holds every plugin and the example"
+# Two steps of training that earn the example's reward, by the installed program and scripts alone.
+cat >"$tmp/recipe.lua" <<'LUA'
+local d = require "dowel"
+return d.recipe {
+  name = "closing", seed = 1, plugin_dirs = { "example" },
+  model = d.model { path = "model" },
+  data = d.prompts { "sums.jsonl", prompt = "<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n" },
+  rollout = { samples = 4, max_tokens = 16 },
+  reward = d.reward "org.example.closing" {},
+  objective = d.objective "grpo" {},
+  optimizer = d.adamw { lr = 1e-4 },
+  batch = { rows = 2 }, steps = 2,
+}
+LUA
+cp -r "$source/examples/model" "$tmp/model"
+cp "$source/examples/data/sums.jsonl" "$tmp"
+share="$tmp/root${plugindir%/lib*}/share/dowel/lua"
+[ -f "$share/dowel.lua" ] || die "the scripts are installed"
+DOWEL_SCRIPTS="$share" DOWEL_PLUGIN_PATH="$tmp/root$plugindir" "$dowel" run "$tmp/recipe.lua" --out "$tmp/run" --quiet
+grep -q '"rewards":{"' "$tmp/run/samples.jsonl" || die "$(tail -n 1 "$tmp/run/samples.jsonl")"
+[ -f "$tmp/run/final/model.safetensors" ] || die "a trained model"
+ok "two steps of training with the example's reward"
 chmod o+w "$tmp/example/closing.so"
 ! "$dowel" plugins "$tmp/example/closing.so" 2>"$tmp/err" || die "loaded a writable file"
 grep -q 'everybody may write' "$tmp/err" || die "$(cat "$tmp/err")"
