@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/size.h"
 #include "tensor/kernels.h"
 
 enum { CHUNK = 256, TASK_ELEMENTS = 8192 };
@@ -155,7 +156,7 @@ static void run(const dw_exec *x, act_job *j)
         return;
     j->kernels = x->kernels;
     j->row_block = TASK_ELEMENTS / j->n + 1;
-    dw_pool_run(x->pool, (j->rows + j->row_block - 1) / j->row_block, act_task, j);
+    dw_pool_run(x->pool, dw_div_up(j->rows, j->row_block), act_task, j);
 }
 
 void dw_gated_forward(const dw_exec *x, dw_act act, const dw_real *in, size_t rows, size_t n,

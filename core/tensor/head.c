@@ -45,7 +45,7 @@ static void gather_task(void *ctx, size_t task, int thread)
 {
     const forward_job *j = ctx;
     const dw_head_state *s = j->s;
-    size_t end = dw_head_min((task + 1) * j->row_block, s->n_rows);
+    size_t end = dw_min_size((task + 1) * j->row_block, s->n_rows);
     for (size_t r = task * j->row_block; r < end; r++)
         memcpy(s->hidden + r * j->h->d, j->hidden + s->row[r] * j->ld, j->h->d * sizeof *j->hidden);
 }
@@ -71,8 +71,8 @@ static void forward_task(void *ctx, size_t task, int thread)
     const forward_job *j = ctx;
     dw_head_state *s = j->s;
     size_t block = task % s->n_blocks, row0 = task / s->n_blocks * j->row_block;
-    size_t rows = dw_head_min(j->row_block, s->n_rows - row0), begin = block * DW_HEAD_BLOCK;
-    size_t end = dw_head_min(begin + DW_HEAD_BLOCK, j->h->vocab);
+    size_t rows = dw_min_size(j->row_block, s->n_rows - row0), begin = block * DW_HEAD_BLOCK;
+    size_t end = dw_min_size(begin + DW_HEAD_BLOCK, j->h->vocab);
     dw_head_stats *stats = s->stats + block * s->n_rows + row0;
     dw_real inverse = dw_head_inverse(j->h), *to = buffer;
     size_t ld = DW_HEAD_UNIT;
@@ -83,7 +83,7 @@ static void forward_task(void *ctx, size_t task, int thread)
     for (size_t r = 0; r < rows; r++)
         stats[r] = dw_head_stats_empty();
     for (size_t c = begin; c < end; c += DW_HEAD_UNIT) {
-        size_t n = dw_head_min(DW_HEAD_UNIT, end - c);
+        size_t n = dw_min_size(DW_HEAD_UNIT, end - c);
         dw_real *logits = s->mode == DW_HEAD_KEEP ? to + (c - begin) : to;
         dw_head_product(j->x, j->h, s->hidden + row0 * j->h->d, j->h->d, rows, c, n, logits, ld);
         for (size_t r = 0; r < rows; r++) {
@@ -132,7 +132,7 @@ static dw_status run_forward(const dw_exec *x, const dw_head_spec *h, const dw_r
     forward_job j = {.x = x, .h = h, .pair = pair, .s = s, .hidden = hidden, .ld = ld};
     j.top = out->top1 != NULL;
     j.row_block = dw_head_row_block(s->n_rows);
-    size_t n_row_block = (s->n_rows + j.row_block - 1) / j.row_block;
+    size_t n_row_block = dw_div_up(s->n_rows, j.row_block);
     list_rows(s, pair);
     dw_pool_run(x->pool, n_row_block, gather_task, &j);
     if (s->mode == DW_HEAD_JACOBIAN)
@@ -172,9 +172,9 @@ static void logits_task(void *ctx, size_t task, int thread)
 {
     const logits_job *j = ctx;
     size_t row = task / j->n_blocks * j->row_block, begin = task % j->n_blocks * DW_HEAD_BLOCK;
-    size_t n = dw_head_min(DW_HEAD_BLOCK, j->h->vocab - begin);
+    size_t n = dw_min_size(DW_HEAD_BLOCK, j->h->vocab - begin);
     dw_head_product(j->x, j->h, j->hidden + row * j->ld, j->ld,
-                    dw_head_min(j->row_block, j->rows - row), begin, n,
+                    dw_min_size(j->row_block, j->rows - row), begin, n,
                     j->logits + row * j->h->vocab + begin, j->h->vocab);
 }
 
@@ -185,6 +185,6 @@ void dw_head_logits(const dw_exec *x, const dw_head_spec *h, const dw_real *hidd
         return;
     logits_job j = {.x = x, .h = h, .hidden = hidden, .logits = logits, .ld = ld, .rows = rows};
     j.row_block = 48;
-    j.n_blocks = (h->vocab + DW_HEAD_BLOCK - 1) / DW_HEAD_BLOCK;
-    dw_pool_run(x->pool, (rows + j.row_block - 1) / j.row_block * j.n_blocks, logits_task, &j);
+    j.n_blocks = dw_div_up(h->vocab, DW_HEAD_BLOCK);
+    dw_pool_run(x->pool, dw_div_up(rows, j.row_block) * j.n_blocks, logits_task, &j);
 }

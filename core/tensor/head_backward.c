@@ -70,10 +70,10 @@ static void differentiate_task(void *ctx, size_t task, int thread)
 {
     const backward_job *j = ctx;
     size_t at = task % j->n_row_block * j->row_block, from = task / j->n_row_block * TASK_COLUMNS;
-    size_t rows = dw_head_min(j->row_block, j->rows - at);
-    size_t end = dw_head_min(from + TASK_COLUMNS, j->n);
+    size_t rows = dw_min_size(j->row_block, j->rows - at);
+    size_t end = dw_min_size(from + TASK_COLUMNS, j->n);
     for (size_t c = from; c < end; c += DW_HEAD_UNIT) {
-        size_t n = dw_head_min(DW_HEAD_UNIT, end - c);
+        size_t n = dw_min_size(DW_HEAD_UNIT, end - c);
         dw_real *z = j->logits + at * j->n + c;
         if (j->s->mode == DW_HEAD_RECOMPUTE)
             dw_head_product(j->x, j->h, j->s->hidden + (j->row0 + at) * j->h->d, j->h->d, rows,
@@ -86,7 +86,7 @@ static void differentiate_task(void *ctx, size_t task, int thread)
 static void scatter_task(void *ctx, size_t task, int thread)
 {
     const backward_job *j = ctx;
-    size_t d = j->h->d, end = dw_head_min((task + 1) * j->row_block, j->rows);
+    size_t d = j->h->d, end = dw_min_size((task + 1) * j->row_block, j->rows);
     for (size_t r = j->row0 + task * j->row_block; r < j->row0 + end; r++)
         memcpy(j->d_hidden + j->s->row[r] * j->ld_d, j->s->grad + r * d, d * sizeof(dw_real));
 }
@@ -94,9 +94,9 @@ static void scatter_task(void *ctx, size_t task, int thread)
 static void set_chunk(backward_job *j, size_t row0)
 {
     j->row0 = row0;
-    j->rows = dw_head_min(DW_HEAD_CHUNK, j->s->n_rows - row0);
+    j->rows = dw_min_size(DW_HEAD_CHUNK, j->s->n_rows - row0);
     j->row_block = dw_head_row_block(j->rows);
-    j->n_row_block = (j->rows + j->row_block - 1) / j->row_block;
+    j->n_row_block = dw_div_up(j->rows, j->row_block);
 }
 
 static void chunk_block(backward_job *j, size_t block, dw_real *d_w, dw_real *d_bias)
@@ -104,11 +104,11 @@ static void chunk_block(backward_job *j, size_t block, dw_real *d_w, dw_real *d_
     const dw_head_state *s = j->s;
     size_t d = j->h->d;
     j->begin = block * DW_HEAD_BLOCK;
-    j->n = dw_head_min(DW_HEAD_BLOCK, j->h->vocab - j->begin);
+    j->n = dw_min_size(DW_HEAD_BLOCK, j->h->vocab - j->begin);
     j->logits = s->logits;
     if (s->mode == DW_HEAD_KEEP)
         j->logits += j->begin * s->n_rows + j->row0 * j->n;
-    size_t columns = (j->n + TASK_COLUMNS - 1) / TASK_COLUMNS;
+    size_t columns = dw_div_up(j->n, TASK_COLUMNS);
     dw_pool_run(j->x->pool, j->n_row_block * columns, differentiate_task, j);
     dw_linear_backward_input(j->x, j->logits, j->n, j->rows, j->h->w_rows + j->begin * d, d, j->n,
                              d, s->grad + j->row0 * d, d, block > 0);
@@ -125,7 +125,7 @@ static void scale_task(void *ctx, size_t task, int thread)
 {
     const backward_job *j = ctx;
     const dw_head_state *s = j->s;
-    size_t d = j->h->d, end = dw_head_min((task + 1) * j->row_block, j->rows);
+    size_t d = j->h->d, end = dw_min_size((task + 1) * j->row_block, j->rows);
     double inverse = 1 / j->h->temperature;
     for (size_t r = j->row0 + task * j->row_block; r < j->row0 + end; r++) {
         row_grad g = grad_of(j, r);

@@ -44,7 +44,7 @@ static void weigh_row(const jacobian_job *j, dw_real *z, dw_real *v_weight, dw_r
     const dw_head_spec *h = j->h;
     const bool capped = h->softcap != 0;
     for (size_t c = 0; c < j->n; c += DW_HEAD_UNIT) {
-        size_t n = dw_head_min(DW_HEAD_UNIT, j->n - c);
+        size_t n = dw_min_size(DW_HEAD_UNIT, j->n - c);
         dw_real slope[DW_HEAD_UNIT], *vw = v_weight == NULL ? NULL : v_weight + c;
         for (size_t i = 0; i < n && capped; i++)
             slope[i] = dw_head_cap_slope(h, z[c + i]);
@@ -65,7 +65,7 @@ static void block_task(void *ctx, size_t task, int thread)
     const jacobian_job *j = ctx;
     const dw_head_spec *h = j->h;
     dw_head_state *s = j->s;
-    size_t at = task * j->row_block, rows = dw_head_min(j->row_block, j->rows - at);
+    size_t at = task * j->row_block, rows = dw_min_size(j->row_block, j->rows - at);
     dw_real *z = s->logits + at * j->n, inverse = dw_head_inverse(h);
     dw_head_stats *stats = s->stats + j->block * s->n_rows + j->row0 + at;
     dw_head_product(j->x, h, s->hidden + (j->row0 + at) * h->d, h->d, rows, j->begin, j->n, z,
@@ -75,7 +75,7 @@ static void block_task(void *ctx, size_t task, int thread)
         stats[r] = dw_head_stats_empty();
         for (size_t c = 0; c < j->n; c += DW_HEAD_UNIT) {
             dw_head_stats unit =
-                dw_head_stats_unit(j->x->kernels, z + c, dw_head_min(DW_HEAD_UNIT, j->n - c),
+                dw_head_stats_unit(j->x->kernels, z + c, dw_min_size(DW_HEAD_UNIT, j->n - c),
                                    j->begin + c, inverse, j->top);
             dw_head_stats_merge(&stats[r], &unit);
         }
@@ -94,7 +94,7 @@ static void finish_task(void *ctx, size_t task, int thread)
     const jacobian_job *j = ctx;
     const dw_head_state *s = j->s;
     size_t d = j->h->d, row0 = j->row0 + task * j->row_block;
-    size_t end = dw_head_min(row0 + j->row_block, j->row0 + j->rows);
+    size_t end = dw_min_size(row0 + j->row_block, j->row0 + j->rows);
     for (size_t row = row0; row < end; row++) {
         const dw_head_stats *t = &j->run[row];
         dw_real *u = s->u + row * d, inverse = (dw_real)(1 / t->sum);
@@ -132,12 +132,12 @@ void dw_head_jacobian(const dw_exec *x, const dw_head_spec *h, const dw_head_pai
     for (size_t r = 0; r < s->n_rows; r++)
         j.run[r] = dw_head_stats_empty();
     for (j.row0 = 0; j.row0 < s->n_rows; j.row0 += DW_HEAD_CHUNK) {
-        j.rows = dw_head_min(DW_HEAD_CHUNK, s->n_rows - j.row0);
+        j.rows = dw_min_size(DW_HEAD_CHUNK, s->n_rows - j.row0);
         j.row_block = dw_head_row_block(j.rows);
-        size_t tasks = (j.rows + j.row_block - 1) / j.row_block;
+        size_t tasks = dw_div_up(j.rows, j.row_block);
         for (j.block = 0; j.block < s->n_blocks; j.block++) {
             j.begin = j.block * DW_HEAD_BLOCK;
-            j.n = dw_head_min(DW_HEAD_BLOCK, h->vocab - j.begin);
+            j.n = dw_min_size(DW_HEAD_BLOCK, h->vocab - j.begin);
             dw_pool_run(x->pool, tasks, block_task, &j);
             add_block(&j, s->logits, s->u);
             if (s->v != NULL)

@@ -16,7 +16,7 @@ static void *take(layout *l, size_t n, size_t size)
     size_t bytes;
     if (__builtin_mul_overflow(n, size, &bytes) || bytes > SIZE_MAX / 2 - l->used)
         bytes = SIZE_MAX / 2 - l->used; /* no machine has this: the mapping will fail */
-    l->used += (bytes + align - 1) / align * align;
+    l->used += dw_div_up(bytes, align) * align;
     return p;
 }
 
@@ -64,7 +64,7 @@ static size_t place(dw_head_state *s, size_t vocab, size_t d, size_t mean_rows, 
 
 static size_t blocks_of(size_t vocab)
 {
-    return (vocab + DW_HEAD_BLOCK - 1) / DW_HEAD_BLOCK;
+    return dw_div_up(vocab, DW_HEAD_BLOCK);
 }
 
 size_t dw_head_state_bytes(dw_head_mode mode, size_t rows, size_t pairs, size_t vocab, size_t d,

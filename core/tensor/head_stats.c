@@ -61,10 +61,10 @@ void dw_head_row_stats(const dw_head_spec *h, const dw_exec *x, const dw_real *l
     dw_real inverse = dw_head_inverse(h);
     for (size_t b = 0; b < h->vocab; b += DW_HEAD_BLOCK) {
         dw_head_stats block = dw_head_stats_empty();
-        size_t end = dw_head_min(b + DW_HEAD_BLOCK, h->vocab);
+        size_t end = dw_min_size(b + DW_HEAD_BLOCK, h->vocab);
         for (size_t c = b; c < end; c += DW_HEAD_UNIT) {
             dw_head_stats unit = dw_head_stats_unit(
-                x->kernels, logits + c, dw_head_min(DW_HEAD_UNIT, end - c), c, inverse, false);
+                x->kernels, logits + c, dw_min_size(DW_HEAD_UNIT, end - c), c, inverse, false);
             dw_head_stats_merge(&block, &unit);
         }
         dw_head_stats_merge(&row, &block);

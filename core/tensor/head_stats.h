@@ -3,6 +3,7 @@
 #ifndef DW_TENSOR_HEAD_STATS_H
 #define DW_TENSOR_HEAD_STATS_H
 
+#include "base/size.h"
 #include "tensor/head.h"
 #include "tensor/kernels.h"
 
@@ -19,11 +20,6 @@ typedef struct dw_head_stats {
     double logits; /* logits */
     uint32_t top;  /* first column of the maximum */
 } dw_head_stats;
-
-static inline size_t dw_head_min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static inline dw_real dw_head_inverse(const dw_head_spec *h)
 {

@@ -234,20 +234,6 @@ static float dot(const float *x, const float *y, size_t n)
     return _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(s0, s1), _mm512_add_ps(s2, s3)));
 }
 
-static void adamw(const dw_adamw_terms *t, dw_real *restrict w, const dw_real *restrict g,
-                  dw_real *restrict m, dw_real *restrict v, size_t n)
-{
-    const dw_adamw_terms c = *t;
-    for (size_t i = 0; i < n; i++) {
-        dw_real gi = g[i] * c.grad_scale;
-        dw_real mi = m[i] + c.beta1_rest * (gi - m[i]);
-        dw_real vi = c.beta2 * v[i] + c.beta2_rest * (gi * gi);
-        m[i] = mi;
-        v[i] = vi;
-        w[i] = w[i] * c.keep - c.step * (mi / (dw_rsqrt_(vi) * c.root + c.eps));
-    }
-}
-
 #include "tensor/kernel_rows.h"
 
 const struct dw_kernels dw_kernels_avx512 = {
@@ -259,6 +245,5 @@ const struct dw_kernels dw_kernels_avx512 = {
     .axpy = axpy,
     .dot = dot,
     .vsigmoid = vsigmoid,
-    .adamw = adamw,
     DW_KERNEL_ROWS,
 };

@@ -1,6 +1,6 @@
-/* Row loops of attention and of the vocabulary head, in C that the compiler turns into vectors:
- * every kernel file includes this after its vexp and vmax, and names DW_KERNEL_ROWS in its table.
- * Private to the kernel files. */
+/* Row loops of attention and of the vocabulary head, and AdamW, in C that the compiler turns into
+ * vectors: every kernel file includes this after its vexp and vmax, and names DW_KERNEL_ROWS in its
+ * table. Private to the kernel files. */
 #ifndef DW_TENSOR_KERNEL_ROWS_H
 #define DW_TENSOR_KERNEL_ROWS_H
 
@@ -139,9 +139,24 @@ static void rows_softmax_weights(dw_real scale, dw_real max, dw_real *z, dw_real
     }
 }
 
+static void rows_adamw(const dw_adamw_terms *t, dw_real *restrict w, const dw_real *restrict g,
+                       dw_real *restrict m, dw_real *restrict v, size_t n)
+{
+    const dw_adamw_terms c = *t;
+    for (size_t i = 0; i < n; i++) {
+        dw_real gi = g[i] * c.grad_scale;
+        dw_real mi = m[i] + c.beta1_rest * (gi - m[i]);
+        dw_real vi = c.beta2 * v[i] + c.beta2_rest * (gi * gi);
+        m[i] = mi;
+        v[i] = vi;
+        w[i] = w[i] * c.keep - c.step * (mi / (dw_rsqrt_(vi) * c.root + c.eps));
+    }
+}
+
 #define DW_KERNEL_ROWS                                                                             \
     .scale_max = rows_scale_max, .exp_sum = rows_exp_sum, .exp_minus = rows_exp_minus,             \
     .score_grad = rows_score_grad, .softmax_sums = rows_softmax_sums,                              \
-    .softmax_grad = rows_softmax_grad, .softmax_weights = rows_softmax_weights
+    .softmax_grad = rows_softmax_grad, .softmax_weights = rows_softmax_weights,                    \
+    .adamw = rows_adamw
 
 #endif

@@ -12,7 +12,7 @@
 size_t dw_panels_bytes(size_t n_out, size_t k, dw_panel_type type)
 {
     (void)type;
-    return div_up(n_out, DW_PANEL) * DW_PANEL * k * sizeof(dw_real);
+    return dw_div_up(n_out, DW_PANEL) * DW_PANEL * k * sizeof(dw_real);
 }
 
 typedef struct pack_job {
@@ -24,7 +24,7 @@ typedef struct pack_job {
 static void pack_task(void *ctx, size_t task, int thread)
 {
     const pack_job *j = ctx;
-    size_t k = j->p->k, o0 = task * DW_PANEL, n = min_size(DW_PANEL, j->p->n_out - o0);
+    size_t k = j->p->k, o0 = task * DW_PANEL, n = dw_min_size(DW_PANEL, j->p->n_out - o0);
     dw_real *dst = (dw_real *)j->p->data + o0 * k;
     if (n < DW_PANEL)
         memset(dst, 0, DW_PANEL * k * sizeof *dst);
@@ -34,7 +34,7 @@ static void pack_task(void *ctx, size_t task, int thread)
 void dw_panels_pack(const dw_exec *x, const dw_panels *p, const dw_real *w, size_t ldw)
 {
     pack_job j = {p, w, ldw};
-    dw_pool_run(x->pool, div_up(p->n_out, DW_PANEL), pack_task, &j);
+    dw_pool_run(x->pool, dw_div_up(p->n_out, DW_PANEL), pack_task, &j);
 }
 
 /* ---- forward ---- */
@@ -68,10 +68,10 @@ static grid forward_grid(size_t rows, size_t n_out, size_t k)
 {
     enum { ROWS = 96, TASKS = 24, TASK_FMA = 100000 };
     size_t row = even_block(rows, ROWS, 6);
-    size_t n_row = div_up(rows, row), panels = div_up(n_out, DW_PANEL);
-    size_t by_work = div_up(min_size(row, rows) * n_out * k, TASK_FMA);
-    size_t cuts = min_size(min_size(div_up(TASKS, n_row), by_work), panels);
-    return grid_make(rows, n_out, row, div_up(panels, cuts) * DW_PANEL);
+    size_t n_row = dw_div_up(rows, row), panels = dw_div_up(n_out, DW_PANEL);
+    size_t by_work = dw_div_up(dw_min_size(row, rows) * n_out * k, TASK_FMA);
+    size_t cuts = dw_min_size(dw_min_size(dw_div_up(TASKS, n_row), by_work), panels);
+    return grid_make(rows, n_out, row, dw_div_up(panels, cuts) * DW_PANEL);
 }
 
 void dw_linear_forward(const dw_exec *x, const dw_real *in, size_t ld_in, size_t rows,

@@ -30,9 +30,9 @@ static grid gemm_grid(size_t m, size_t n, size_t k)
     grid g = grid_make(m, n, row, col);
     while (grid_tasks(&g) < TASKS && row * col * k > 2 * TASK_FMA && (row > 32 || col > 32)) {
         if (col >= row)
-            col = div_up(col / 2, 16) * 16;
+            col = dw_div_up(col / 2, 16) * 16;
         else
-            row = div_up(row / 2, 16) * 16;
+            row = dw_div_up(row / 2, 16) * 16;
         g = grid_make(m, n, row, col);
     }
     return g;
@@ -87,7 +87,7 @@ typedef struct bias_job {
 static void bias_task(void *ctx, size_t task, int thread)
 {
     const bias_job *j = ctx;
-    size_t c0 = task * BIAS_COLS, n = min_size(BIAS_COLS, j->n - c0);
+    size_t c0 = task * BIAS_COLS, n = dw_min_size(BIAS_COLS, j->n - c0);
     double s[BIAS_COLS] = {0};
     for (size_t r = 0; r < j->rows; r++)
         for (size_t c = 0; c < n; c++)
@@ -100,5 +100,5 @@ void dw_linear_backward_bias(const dw_exec *x, const dw_real *d_out, size_t ld_o
                              size_t n, dw_real *d_b)
 {
     bias_job j = {d_out, ld_out, rows, n, d_b};
-    dw_pool_run(x->pool, div_up(n, BIAS_COLS), bias_task, &j);
+    dw_pool_run(x->pool, dw_div_up(n, BIAS_COLS), bias_task, &j);
 }

@@ -1,14 +1,10 @@
 /* RMSNorm and LayerNorm, forward and backward. */
 #include "tensor/norm.h"
 
+#include "base/size.h"
 #include "tensor/kernels.h"
 
 enum { ROW_BLOCK = 16, COL_BLOCK = 64 };
-
-static size_t min_size(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 /* Sum in sixteen interleaved parts, an order that depends on n alone. */
 static dw_real row_sum(const dw_real *v, size_t n)
@@ -68,7 +64,7 @@ static void forward_row(const forward_job *j, size_t r)
 static void forward_task(void *ctx, size_t task, int thread)
 {
     const forward_job *j = ctx;
-    for (size_t r = task * ROW_BLOCK; r < min_size((task + 1) * ROW_BLOCK, j->rows); r++)
+    for (size_t r = task * ROW_BLOCK; r < dw_min_size((task + 1) * ROW_BLOCK, j->rows); r++)
         forward_row(j, r);
 }
 
@@ -130,7 +126,7 @@ static void backward_row(const backward_job *j, size_t r)
 static void backward_rows_task(void *ctx, size_t task, int thread)
 {
     const backward_job *j = ctx;
-    for (size_t r = task * ROW_BLOCK; r < min_size((task + 1) * ROW_BLOCK, j->rows); r++)
+    for (size_t r = task * ROW_BLOCK; r < dw_min_size((task + 1) * ROW_BLOCK, j->rows); r++)
         backward_row(j, r);
 }
 
@@ -138,7 +134,7 @@ static void backward_rows_task(void *ctx, size_t task, int thread)
 static void backward_columns_task(void *ctx, size_t task, int thread)
 {
     const backward_job *j = ctx;
-    const size_t c0 = task * COL_BLOCK, n = min_size(COL_BLOCK, j->n->width - c0);
+    const size_t c0 = task * COL_BLOCK, n = dw_min_size(COL_BLOCK, j->n->width - c0);
     double dw[COL_BLOCK] = {0}, db[COL_BLOCK] = {0};
     for (size_t r = 0; r < j->rows; r++) {
         const dw_real *in = j->in + r * j->ld_in + c0, *dy = j->d_out + r * j->ld_out + c0;

@@ -1,6 +1,7 @@
 /* Rotary position embedding: rotation and its transpose, in place. */
 #include "tensor/rope.h"
 
+#include "base/size.h"
 #include "tensor/kernels.h"
 
 enum { ROW_BLOCK = 16, FREQ_BLOCK = 64 };
@@ -65,5 +66,5 @@ void dw_rope(const dw_exec *x, dw_real *v, size_t ld, size_t rows, const uint32_
              bool adjacent, bool inverse)
 {
     rope_job j = {v, pos, inv_freq, ld, rows, heads, head_dim, n_freq, factor, adjacent, inverse};
-    dw_pool_run(x->pool, (rows + ROW_BLOCK - 1) / ROW_BLOCK, rope_task, &j);
+    dw_pool_run(x->pool, dw_div_up(rows, ROW_BLOCK), rope_task, &j);
 }
