@@ -213,10 +213,13 @@ static int by_hash(const void *a, const void *b)
 
 static dw_status unique(scan *s, size_t first)
 {
-    key_seen *k = s->key + first;
     size_t n = s->n_key - first;
-    if (n > 1)
-        qsort(k, n, sizeof *k, by_hash);
+    if (n < 2) { /* s->key may be NULL */
+        s->n_key = first;
+        return DW_OK;
+    }
+    key_seen *k = s->key + first;
+    qsort(k, n, sizeof *k, by_hash);
     for (size_t i = 1; i < n; i++)
         if (k[i].hash == k[i - 1].hash) {
             size_t at = k[i].at, from = s->at;

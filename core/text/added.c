@@ -223,8 +223,10 @@ static size_t special_end(dw_added_finder *f)
         return f->text.len;
     while (f->in_span < f->n_span && f->span[f->in_span].end <= f->at)
         f->in_span++;
+    if (f->in_span == f->n_span)
+        return 0; /* f->span may be NULL */
     const dw_added_span *s = &f->span[f->in_span];
-    return f->in_span < f->n_span && s->start <= f->at ? s->end : 0;
+    return s->start <= f->at ? s->end : 0;
 }
 
 bool dw_added_next(dw_added_finder *f, dw_added_match *out)
