@@ -46,8 +46,19 @@ static int unknown(const char *name)
     return -DW_E_USAGE;
 }
 
+/* Reports, and turns a status into an exit code; what was printed may still meet a full disk. */
+static int finish(dw_status st, dw_err *err)
+{
+    if (st >= 0 && (fflush(stdout) || ferror(stdout)))
+        st = dw_fail(err, DW_E_IO, "standard output: cannot be written");
+    if (st < 0 && err->text[0])
+        fprintf(stderr, "dowel: %s\n", err->text);
+    return -(int)st;
+}
+
 int main(int argc, char **argv)
 {
+    dw_err err = {{0}};
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_help(stderr);
@@ -55,20 +66,16 @@ int main(int argc, char **argv)
     }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h")) {
         print_help(stdout);
-        return 0;
+        return finish(DW_OK, &err);
     }
     if (!strcmp(argv[1], "--version")) {
         puts("dowel " DOWEL_VERSION);
-        return 0;
+        return finish(DW_OK, &err);
     }
     for (const command *c = commands; c->name; c++) {
         if (strcmp(c->name, argv[1]) != 0)
             continue;
-        dw_err err = {{0}};
-        dw_status st = c->fn(argc - 1, argv + 1, &err);
-        if (st < 0 && err.text[0])
-            fprintf(stderr, "dowel: %s\n", err.text);
-        return -(int)st;
+        return finish(c->fn(argc - 1, argv + 1, &err), &err);
     }
     return unknown(argv[1]);
 }
