@@ -15,7 +15,7 @@ if [ ! -f "$build/build.ninja" ]; then
     rm -f setup.log
 fi
 echo "building"
-ninja -C "$build" core/dowel plugins/all >"$build/compile.log" 2>&1 || { tail -n 40 "$build/compile.log"; exit 1; }
+ninja -C "$build" program >"$build/compile.log" 2>&1 || { tail -n 40 "$build/compile.log"; exit 1; }
 
 dowel=$build/core/dowel
 run=runs/quickstart
