@@ -46,13 +46,30 @@ static int unknown(const char *name)
     return -DW_E_USAGE;
 }
 
+/* One line whatever the names and keys in it hold: nor may they steer a terminal. */
+static void report(const char *text)
+{
+    dw_buf line = {0};
+    for (const char *c = text; *c; c++) {
+        const unsigned char u = (unsigned char)*c;
+        if (u == '\n')
+            dw_buf_adds(&line, "\\n");
+        else if ((u < 0x20 && u != '\t') || u == 0x7f)
+            dw_buf_printf(&line, "\\x%02x", u);
+        else
+            dw_buf_addc(&line, *c);
+    }
+    fprintf(stderr, "dowel: %s\n", line.ptr);
+    dw_buf_finish(&line);
+}
+
 /* Reports, and turns a status into an exit code; what was printed may still meet a full disk. */
 static int finish(dw_status st, dw_err *err)
 {
     if (st >= 0 && (fflush(stdout) || ferror(stdout)))
         st = dw_fail(err, DW_E_IO, "standard output: cannot be written");
     if (st < 0 && err->text[0])
-        fprintf(stderr, "dowel: %s\n", err->text);
+        report(err->text);
     return -(int)st;
 }
 

@@ -316,7 +316,9 @@ end
 
 local function names_of(t)
   local names = {}
-  for k in pairs(t) do names[#names + 1] = tostring(k) end
+  for k in pairs(t) do
+    if type(k) == "string" then names[#names + 1] = k end
+  end
   return names
 end
 
@@ -329,7 +331,9 @@ local function put(plan, path, value, fail)
   for i, p in ipairs(parts) do
     local key = p
     if rawlen(t) > 0 and match(p, "^%d+$") then key = math.tointeger(tonumber(p)) + 1 end
-    if t[key] == nil then
+    if t[key] == nil and rawlen(t) > 0 then
+      fail(format("%s is a list of %d, counted from 0; it has no '%s'", seen, rawlen(t), p))
+    elseif t[key] == nil then
       fail(format("%s has no key '%s'%s", seen == "" and "recipe" or seen, p,
         node.suggest(p, names_of(t))))
     end

@@ -144,6 +144,21 @@ static void test_messages(void **state)
     dw_buf_finish(&err);
 }
 
+/* A message is one line, whatever stands in a name. */
+static void test_one_line(void **state)
+{
+    char line[2048], got[256] = "";
+    (void)state;
+    snprintf(line, sizeof line, "'%s' score '/no\n\033[2Jmodel' - 2>&1 </dev/null",
+             getenv("DOWEL_BIN"));
+    FILE *p = popen(line, "r");
+    assert_non_null(p);
+    (void)!fread(got, 1, sizeof got - 1, p);
+    assert_int_equal(WEXITSTATUS(pclose(p)), 4);
+    assert_non_null(strstr(got, "dowel: /no\\n\\x1b[2Jmodel: no such folder"));
+    assert_ptr_equal(strchr(got, '\n') + 1, got + strlen(got));
+}
+
 static int shell(const char *tail)
 {
     char line[2048];
@@ -216,9 +231,10 @@ static void test_usage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_score),    cmocka_unit_test(test_bad_rows),
-        cmocka_unit_test(test_messages), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_generate), cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_score),     cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_messages),  cmocka_unit_test(test_one_line),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_usage),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
