@@ -16,7 +16,7 @@ dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool ru
          "look for plugins here first; may be repeated"},
         {"--out", DW_ARG_STR, &a->out, 0, 0, "RUN", "folder of the run (default runs/NAME-0001)"},
         {"--threads", DW_ARG_INT, &a->threads, 0, 1024, "N", "threads (default: all)"},
-        {"--kernel", DW_ARG_STR, &a->kernel, 0, 0, "K", "avx512, avx2 or c (default: the best)"},
+        {"--kernel", DW_ARG_STR, &a->kernel, 0, 0, "K", "auto, plain, avx2, avx512"},
         {"--dry-run", DW_ARG_FLAG, &a->dry_run, 0, 0, NULL,
          "read everything, print tokens, steps and memory, train nothing"},
         {"--quiet", DW_ARG_FLAG, &a->quiet, 0, 0, NULL, "no progress"},

@@ -485,7 +485,8 @@ local function check_files(plan)
   end
 end
 
--- Epochs become steps: rows are counted as the files hold them, before any is dropped.
+-- Epochs become steps: rows are counted as the files hold them. A run counts again, without the rows
+-- that it drops.
 local function count_epochs(plan)
   local tree = plan.tree
   local name, task = next(tree.tasks)
@@ -498,6 +499,7 @@ local function count_epochs(plan)
   if task.data.max_rows > 0 and rows > task.data.max_rows then rows = task.data.max_rows end
   if rows == 0 then refuse_at(plan, format("tasks.%s.data", name), "the data has no rows") end
   tree.schedule[1].steps = math.ceil(plan.epochs * rows / task.rows)
+  tree.schedule[1].epochs = plan.epochs
 end
 
 -- What the recipe's file returned, and the --set texts -> plan, functions
