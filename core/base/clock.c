@@ -28,14 +28,6 @@ double dw_now(void)
     return current->now();
 }
 
-void dw_wall(char out[32])
-{
-    time_t t = time(NULL);
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 long dw_rss_peak_kib(void)
 {
     struct rusage u;

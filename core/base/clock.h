@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 double dw_now(void);             /* seconds, monotonic */
-void dw_wall(char out[32]);      /* "2026-11-22T18:34:05Z" */
 long dw_rss_peak_kib(void);      /* peak resident set of this process */
 long dw_mem_available_kib(void); /* MemAvailable, or -1 */
 

@@ -46,8 +46,3 @@ void dw_breadcrumb(const char *what)
 {
     breadcrumb = what;
 }
-
-const char *dw_breadcrumb_get(void)
-{
-    return breadcrumb;
-}

@@ -56,6 +56,5 @@ _Noreturn void dw_assert_failed(const char *cond, const char *file, int line);
 /* What the thread was doing, for crash and assert messages ("dpo.loss"); NULL clears. The string
  * must live until it is replaced. */
 void dw_breadcrumb(const char *what);
-const char *dw_breadcrumb_get(void);
 
 #endif

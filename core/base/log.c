@@ -5,13 +5,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-static dw_level lowest = DW_INFO;
 static atomic_uint warnings;
-
-void dw_log_threshold(dw_level level)
-{
-    lowest = level;
-}
 
 unsigned dw_log_warnings(void)
 {
@@ -23,7 +17,7 @@ void dw_log(dw_level level, const char *module, const char *fmt, ...)
     static const char *const tag[] = {"debug: ", "", "warning: ", "error: "};
     if (level == DW_WARN)
         atomic_fetch_add(&warnings, 1);
-    if (level < lowest)
+    if (level < DW_INFO)
         return;
     char line[2048];
     va_list ap;

@@ -98,11 +98,6 @@ const char *dw_rows_name(const dw_rows *r)
     return r->name;
 }
 
-bool dw_rows_is_array(const dw_rows *r)
-{
-    return r->array;
-}
-
 void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column)
 {
     *line = r->line;

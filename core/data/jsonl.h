@@ -18,8 +18,6 @@ dw_status dw_rows_parse(const dw_rows *r, dw_text row, dw_json **out, dw_err *er
 /* False when dw_rows_next would wait for somebody to write. */
 bool dw_rows_ready(dw_rows *r);
 const char *dw_rows_name(const dw_rows *r); /* for messages: the path, or "<stdin>" */
-/* Are the rows the elements of one array? */
-bool dw_rows_is_array(const dw_rows *r);
 /* Where the row starts: line and column (bytes) from 1. */
 void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column);
 /* A file's bytes, until it is closed; empty for standard input. */

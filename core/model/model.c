@@ -55,11 +55,6 @@ const dw_tokenizer *dw_model_tokenizer(const dw_model *m)
     return m->tokenizer;
 }
 
-const dw_exec *dw_model_exec(const dw_model *m)
-{
-    return m->x;
-}
-
 const char *dw_model_dir(const dw_model *m)
 {
     return m->dir;

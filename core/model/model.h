@@ -74,8 +74,7 @@ void dw_model_free(dw_model *m); /* accepts NULL */
 
 const dw_description *dw_model_description(const dw_model *m);
 const dw_tokenizer *dw_model_tokenizer(const dw_model *m); /* NULL when there is none */
-const dw_exec *dw_model_exec(const dw_model *m);
-const char *dw_model_dir(const dw_model *m); /* the base's folder */
+const char *dw_model_dir(const dw_model *m);               /* the base's folder */
 bool dw_model_has_adapter(const dw_model *m);
 const dw_lora_spec *dw_model_lora(const dw_model *m);
 /* What training moves: the adapter's parameters, or all of them. */

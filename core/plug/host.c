@@ -23,11 +23,6 @@ bool dw_plug_cancelled(void)
     return atomic_load(&stopping);
 }
 
-dw_call *dw_host_call(void)
-{
-    return innermost;
-}
-
 void dw_host_enter(dw_call *call)
 {
     call->outer = innermost;

@@ -118,8 +118,7 @@ typedef struct dw_call {
     char crumb[128];
 } dw_call;
 void dw_host_fill(dw_instance *i);
-dw_call *dw_host_call(void);       /* the calling thread's innermost call, or NULL */
-void dw_host_enter(dw_call *call); /* makes it the innermost */
+void dw_host_enter(dw_call *call); /* makes it the calling thread's innermost */
 void dw_host_leave(dw_call *call);
 
 /* ---- call.c ---- */

@@ -1,8 +1,8 @@
 /* A trial in a child process: what no hook can stop, such as a pattern that backtracks for hours
  * inside one C call, ends at a limit on processor time. */
 #include <errno.h>
+#include <limits.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -19,31 +19,51 @@ static dw_script *watched;
 static int answer_fd = -1;
 static const char *watched_recipe;
 
+/* An empty pipe takes it whole, at once. */
+_Static_assert(sizeof(answer) <= PIPE_BUF, "an answer is one write");
+
 static void send_answer(const answer *a)
 {
-    const char *p = (const char *)a;
-    size_t left = sizeof *a;
-    while (left) {
-        ssize_t n = write(answer_fd, p, left);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        p += n;
-        left -= (size_t)n;
-    }
+    if (write(answer_fd, a, sizeof *a) != (ssize_t)sizeof *a)
+        _exit(-DW_E_BUG);
+}
+
+/* Text put together inside a signal handler, where printf may not be called. */
+typedef struct safe_text {
+    char *at, *end; /* `end` is kept for the zero */
+} safe_text;
+
+static void safe_puts(safe_text *t, const char *s)
+{
+    while (*s && t->at < t->end)
+        *t->at++ = *s++;
+    *t->at = 0;
+}
+
+static void safe_put_int(safe_text *t, int n)
+{
+    char digit[12];
+    char *p = digit + sizeof digit - 1;
+    *p = 0;
+    do
+        *--p = (char)('0' + n % 10);
+    while ((n /= 10) > 0);
+    safe_puts(t, p);
 }
 
 static void send_time_out(const char *file, int line)
 {
     static answer a;
+    safe_text t = {a.err.text, a.err.text + sizeof a.err.text - 1};
     a.status = DW_E_RECIPE;
-    if (line)
-        snprintf(a.err.text, sizeof a.err.text, "%s:%d: used more than %d s of processor time",
-                 file, line, DW_SCRIPT_SECONDS);
-    else
-        snprintf(a.err.text, sizeof a.err.text, "%s: used more than %d s of processor time", file,
-                 DW_SCRIPT_SECONDS);
+    safe_puts(&t, file);
+    if (line > 0) {
+        safe_puts(&t, ":");
+        safe_put_int(&t, line);
+    }
+    safe_puts(&t, ": used more than ");
+    safe_put_int(&t, DW_SCRIPT_SECONDS);
+    safe_puts(&t, " s of processor time");
     send_answer(&a);
     _exit(0);
 }

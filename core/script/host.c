@@ -208,8 +208,8 @@ static int host_check(lua_State *L)
 {
     dw_script *s = dw_state_of(L);
     dw_err err;
-    dw_plan *plan;
-    dw_json *root;
+    dw_plan *plan = NULL;
+    dw_json *root = NULL;
     dw_buf *b = scratch(s);
     if (!dw_value_to_json(L, 1, b)) {
         lua_pushnil(L);

@@ -113,9 +113,10 @@ static int host_random(lua_State *L)
     }
     luaL_argcheck(L, lo <= hi, lua_gettop(L), "interval is empty");
     uint64_t span = (uint64_t)hi - (uint64_t)lo + 1; /* 0: all 64 bits */
-    uint64_t x = span ? dw_random_below(s->random_seed, DW_RNG_SCRIPT, n, 0, span)
-                      : dw_random(s->random_seed, DW_RNG_SCRIPT, n, 0);
-    lua_pushinteger(L, (lua_Integer)((uint64_t)lo + x));
+    uint64_t x = (uint64_t)lo;
+    x += span ? dw_random_below(s->random_seed, DW_RNG_SCRIPT, n, 0, span)
+              : dw_random(s->random_seed, DW_RNG_SCRIPT, n, 0);
+    lua_pushinteger(L, (lua_Integer)x);
     return 1;
 }
 

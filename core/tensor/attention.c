@@ -276,6 +276,7 @@ static void run_tile(const dw_kernels *kernels, const dw_attention *a, const til
     _Alignas(64) dw_real s[MAX_LINES * DW_KEY_BLOCK];
     dw_real max[TASK_LINES], sum[TASK_LINES];
     lines l[HEADS_PER_TASK];
+    dw_assert(t->heads > 0 && t->rows > 0);
     uint32_t n = make_lines(a, t, l, max, sum);
     memset(s, 0, l[0].n * (DW_KEY_BLOCK * sizeof *s));
     uint64_t first = (uint64_t)t->q->pos0 + t->row, end = first + t->rows, pos = 0;

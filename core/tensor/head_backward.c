@@ -40,6 +40,7 @@ static void differentiate(const backward_job *j, size_t row, size_t column, size
 {
     dw_real slope[DW_HEAD_UNIT];
     const dw_head_state *s = j->s;
+    const bool capped = j->h->softcap != 0;
     row_grad g = grad_of(j, row);
     double tau = j->h->temperature, h = s->entropy[row];
     dw_softmax_terms t = {.scale = dw_head_inverse(j->h),
@@ -48,17 +49,17 @@ static void differentiate(const backward_job *j, size_t row, size_t column, size
                           .factor = (dw_real)((g.logp + g.mean_logp + g.entropy * h) / tau),
                           .slope = (dw_real)(g.entropy / tau)};
     t.lse_lo = (dw_real)(s->lse[row] - (double)t.lse_hi);
-    for (size_t i = 0; i < n && j->h->softcap != 0; i++)
+    for (size_t i = 0; i < n && capped; i++)
         slope[i] = dw_head_cap_slope(j->h, z[i]);
     j->x->kernels->softmax_grad(&t, z, n);
-    for (size_t i = 0; i < n && j->h->softcap != 0; i++)
+    for (size_t i = 0; i < n && capped; i++)
         z[i] *= slope[i];
     for (size_t q = s->first[row]; q < s->first[row + 1]; q++) {
         size_t target = (size_t)j->pair[q].target;
         if (target < column || target >= column + n)
             continue;
         dw_real own = (dw_real)(j->d_logp[q] / tau);
-        z[target - column] += j->h->softcap != 0 ? own * dw_head_cap_slope(j->h, s->pick[q]) : own;
+        z[target - column] += capped ? own * dw_head_cap_slope(j->h, s->pick[q]) : own;
     }
 }
 

@@ -42,13 +42,14 @@ static void weigh_row(const jacobian_job *j, dw_real *z, dw_real *v_weight, dw_r
                       dw_real max)
 {
     const dw_head_spec *h = j->h;
+    const bool capped = h->softcap != 0;
     for (size_t c = 0; c < j->n; c += DW_HEAD_UNIT) {
         size_t n = dw_head_min(DW_HEAD_UNIT, j->n - c);
         dw_real slope[DW_HEAD_UNIT], *vw = v_weight == NULL ? NULL : v_weight + c;
-        for (size_t i = 0; i < n && h->softcap != 0; i++)
+        for (size_t i = 0; i < n && capped; i++)
             slope[i] = dw_head_cap_slope(h, z[c + i]);
         j->x->kernels->softmax_weights(dw_head_inverse(h), max, z + c, vw, n);
-        if (h->softcap == 0)
+        if (!capped)
             continue;
         for (size_t i = 0; i < n; i++)
             z[c + i] *= slope[i];

@@ -42,21 +42,13 @@ static bool stands_for_itself(uint32_t c)
     return (c >= 33 && c <= 126) || (c >= 161 && c <= 172) || (c >= 174 && c <= 255);
 }
 
-uint32_t dw_unicode_of_byte(uint8_t byte)
-{
-    if (stands_for_itself(byte))
-        return byte;
-    /* The others, in order: 0..32, 127..160, 173. */
-    return 256u + (byte <= 32 ? byte : byte <= 160 ? byte - 127u + 33u : 67u);
-}
-
 static int byte_of(uint32_t c)
 {
     if (stands_for_itself(c))
         return (int)c;
     if (c < 256 || c > 256 + 67)
         return -1;
-    c -= 256;
+    c -= 256; /* the others, in order: 0..32, 127..160, 173 */
     return c <= 32 ? (int)c : c <= 66 ? (int)(c - 33 + 127) : 173;
 }
 

@@ -15,10 +15,8 @@ size_t dw_unicode_before(const char *s, size_t end);
 void dw_unicode_put(dw_buf *b, uint32_t c);
 
 /* GPT-2's reversible alphabet ("bytes_to_unicode"): the printable bytes stand for themselves, the
- * other 68 for U+0100 upwards. */
-uint32_t dw_unicode_of_byte(uint8_t byte);
-/* Appends the bytes that a token's characters stand for; false, with nothing appended, when one of
- * them is not in the alphabet. */
+ * other 68 for U+0100 upwards. Appends the bytes that a token's characters stand for; false, with
+ * nothing appended, when one of them is not in the alphabet. */
 bool dw_unicode_to_bytes(dw_text token, dw_buf *out);
 
 /* Appends `bytes`, every maximal ill-formed part as one U+FFFD (Unicode 15, section 3.9, D93b). */

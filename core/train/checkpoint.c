@@ -302,14 +302,6 @@ static dw_status verify(dw_arena *a, const char *dir, dw_err *err)
     return st;
 }
 
-dw_status dw_checkpoint_verify(const char *dir, dw_err *err)
-{
-    dw_arena a = {0};
-    dw_status st = verify(&a, dir, err);
-    dw_arena_finish(&a);
-    return st;
-}
-
 /* ---- both ways ---- */
 
 static dw_status save_into(dw_arena *a, const dw_job *job, const dw_optim *o,

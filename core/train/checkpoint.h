@@ -30,8 +30,6 @@ dw_status dw_checkpoint_save(const dw_job *job, const dw_optim *o, const dw_trai
  * A file that is missing, has another size or another hash is DW_E_INPUT and named. */
 dw_status dw_checkpoint_restore(dw_job *job, dw_optim *o, const char *dir, dw_trainer_state *s,
                                 dw_err *err);
-/* Checks sizes and hashes alone. */
-dw_status dw_checkpoint_verify(const char *dir, dw_err *err);
 /* The newest "checkpoint-N" of a run; *step of it. DW_E_INPUT when there is none. */
 dw_status dw_checkpoint_newest(dw_arena *a, const char *run, const char **dir, uint64_t *step,
                                dw_err *err);

@@ -385,16 +385,6 @@ double dw_task_weight(const dw_job *job, size_t task, uint64_t step)
     return 0;
 }
 
-bool dw_task_ever_runs(const dw_job *job, size_t task)
-{
-    for (size_t i = 0; i < job->plan->n_phase; i++) {
-        const dw_schedule *s = &job->plan->phase[i].weight[task];
-        if (job->plan->phase[i].steps > 0 && (s->from > 0 || s->to > 0))
-            return true;
-    }
-    return false;
-}
-
 void dw_task_instances(const dw_job *job, dw_each_instance fn, void *ctx)
 {
     for (size_t i = 0; i < job->n_task; i++) {

@@ -76,7 +76,6 @@ void dw_task_close_all(dw_job *job);
 dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err);
 /* Weight of a task at a step (from 0). */
 double dw_task_weight(const dw_job *job, size_t task, uint64_t step);
-bool dw_task_ever_runs(const dw_job *job, size_t task);
 
 /* Every plugin instance of the job once, in plan order, with its address "task.objectives.dpo". */
 typedef void (*dw_each_instance)(void *ctx, dw_instance *i, const char *address);
