@@ -329,6 +329,9 @@ local function put(plan, path, value, fail)
   for i, p in ipairs(parts) do
     local key = p
     if rawlen(t) > 0 and match(p, "^%d+$") then key = math.tointeger(tonumber(p)) + 1 end
+    if full == "steps" then
+      fail(format("the schedule has %d phases: schedule.0.steps and so on", #plan.tree.schedule))
+    end
     if t[key] == nil and key ~= p then
       fail(format("%s has %d, counted from 0: no %s.%s", seen, rawlen(t), seen, p))
     end
