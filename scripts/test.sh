@@ -9,6 +9,7 @@ need_packages $base_packages libcmocka-dev clang-format clang-tidy
 
 build=${1:-build}
 [ $# -gt 0 ] && shift
+trap 'give_back "$build"' EXIT
 again=
 [ ! -f "$build/build.ninja" ] || again=--reconfigure
 # quickstart.sh configures without the tests when their library is missing.
