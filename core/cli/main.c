@@ -81,6 +81,11 @@ int main(int argc, char **argv)
         print_help(stderr);
         return -DW_E_USAGE;
     }
+    char *asked[] = {argv[0], argc > 2 ? argv[2] : NULL, "--help", NULL};
+    if (!strcmp(argv[1], "help") && argc > 2) { /* `help run` is `run --help` */
+        argv = asked;
+        argc = 3;
+    }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h")) {
         print_help(stdout);
         return finish(DW_OK, &err);

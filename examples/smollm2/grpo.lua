@@ -1,4 +1,5 @@
 -- GRPO on word problems: the number after the last "=" against the row's, and a rule in Lua for sound sums.
+-- First: examples/smollm2/prepare.sh puts model and data in place.
 local d = require "dowel"
 
 -- Two worked examples show the form; a small model rarely answers a bare question with a number.

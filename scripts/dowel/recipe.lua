@@ -328,6 +328,9 @@ local function put(plan, path, value, fail)
   local t, seen, last = plan.tree, "", nil
   local parts = {}
   for p in gmatch(full, "[^.]+") do parts[#parts + 1] = p end
+  if full == "steps" then
+    fail(format("the schedule has %d phases: schedule.0.steps and so on", #plan.tree.schedule))
+  end
   for i, p in ipairs(parts) do
     local key = p
     if rawlen(t) > 0 and match(p, "^%d+$") then key = math.tointeger(tonumber(p)) + 1 end
