@@ -1,4 +1,4 @@
-# Sourced by the other scripts: installs what is missing on a Debian or Ubuntu system.
+# Sourced by the other scripts: installs what is missing on a Debian or Ubuntu system, and minds who owns what is made.
 # usage: need_packages NAME...
 need_packages() {
     missing=
@@ -21,6 +21,15 @@ need_packages() {
     echo "installing:$missing"
     # The package lists may be older than the mirror: refresh once, then install.
     $as_root env DEBIAN_FRONTEND=noninteractive sh -c "apt-get -qq update && apt-get -qq -y install$missing" >/dev/null
+}
+
+# give_back FOLDER...: what was made through sudo in a user's own clone belongs to that user, who can then go on
+# without sudo.
+give_back() {
+    [ "$(id -u)" = 0 ] && [ -n "${SUDO_UID:-}" ] && [ "$(stat -c %u .)" = "$SUDO_UID" ] || return 0
+    for made in "$@"; do
+        [ ! -d "$made" ] || chown -R "$SUDO_UID:$SUDO_GID" "$made"
+    done
 }
 
 # What building and running takes.

@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 need_packages $base_packages
 
 build=build
+trap 'give_back "$build" runs' EXIT
 if [ ! -f "$build/build.ninja" ]; then
     echo "configuring"
     meson setup "$build" >setup.log 2>&1 || { cat setup.log; exit 1; }

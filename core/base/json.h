@@ -77,7 +77,8 @@ typedef struct dw_json_member {
 size_t dw_json_members(dw_arena *a, const char *text, size_t n, dw_json_member **out);
 
 /* ---- writing: appends to a buffer; the caller writes punctuation ---- */
-void dw_json_put_str(dw_buf *b, const char *s, size_t n); /* quoted and escaped */
+/* Quoted and escaped; bytes that are not UTF-8 become U+FFFD: the output is always JSON. */
+void dw_json_put_str(dw_buf *b, const char *s, size_t n);
 void dw_json_put_cstr(dw_buf *b, const char *s);
 /* Shortest of %.15g, %.16g, %.17g that reads back the same; NaN and infinities as null. */
 void dw_json_put_num(dw_buf *b, double x);

@@ -214,7 +214,7 @@ static int by_hash(const void *a, const void *b)
 static dw_status unique(scan *s, size_t first)
 {
     size_t n = s->n_key - first;
-    if (n < 2) { /* s->key may be NULL */
+    if (n < 2) { /* also where there is no array yet */
         s->n_key = first;
         return DW_OK;
     }
@@ -311,6 +311,13 @@ static dw_status value(scan *s)
     }
 }
 
+/* By its mark, or by the first character, which is ASCII in all JSON. */
+static bool utf16(const char *text, size_t n)
+{
+    return n >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2) ||
+                      (!text[0] != !text[1] && (text[0] | text[1]) > 0x08));
+}
+
 dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line,
                        size_t *nul_escapes, dw_err *err)
 {
@@ -318,6 +325,8 @@ dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line
     dw_status st;
     if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
         st = bad(&s, 0, "starts with a byte order mark; save it as UTF-8 without one");
+    } else if (utf16(text, n)) {
+        st = bad(&s, 0, "this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)");
     } else {
         space(&s);
         st = value(&s);

@@ -14,10 +14,17 @@ void dw_json_put_str(dw_buf *b, const char *s, size_t n)
     size_t plain = 0;
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)s[i];
-        if (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)
+        int len = c < 0x80 ? 1 : dw_utf8_len(s + i, n - i);
+        if (len && c >= 0x20 && c != '"' && c != '\\' && c != 0x7f) {
+            i += (size_t)len - 1;
             continue;
+        }
         dw_buf_add(b, s + plain, i - plain);
         plain = i + 1;
+        if (!len) { /* a message cut inside a character, a file name of other bytes */
+            dw_buf_adds(b, "\xef\xbf\xbd");
+            continue;
+        }
         const char *e = c ? strchr(from, c) : NULL;
         if (e)
             dw_buf_printf(b, "\\%c", to[e - from]);

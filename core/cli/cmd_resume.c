@@ -15,9 +15,11 @@ typedef struct resume_args {
 static dw_status parse(int argc, char **argv, resume_args *r, dw_err *err)
 {
     const dw_arg arg[] = {
-        {"--plugin-dir", DW_ARG_LIST, &r->plugin_dir, 0, 0, "DIR", "look for plugins here first"},
-        {"--threads", DW_ARG_INT, &r->threads, 1, 1024, "N", "default: all CPUs"},
-        {"--kernel", DW_ARG_STR, &r->kernel, 0, 0, "K", "auto, plain, avx2, avx512"},
+        {"--plugin-dir", DW_ARG_LIST, &r->plugin_dir, 0, 0, "DIR",
+         "look for plugins here first; repeatable"},
+        {"--threads", DW_ARG_INT, &r->threads, 1, 1024, "N", "default: one per CPU"},
+        {"--kernel", DW_ARG_STR, &r->kernel, 0, 0, "K",
+         "auto (default: the best here), plain, avx2, avx512"},
         {"--quiet", DW_ARG_FLAG, &r->quiet, 0, 0, NULL, "no progress"},
     };
     return dw_args_parse(argc, argv, "dowel resume RUN", arg, sizeof arg / sizeof *arg, &r->run, 1,

@@ -46,29 +46,58 @@ static int unknown(const char *name)
     return -DW_E_USAGE;
 }
 
+/* One line whatever the names and keys in it hold: nor may they steer a terminal. */
+static void report(const char *text)
+{
+    dw_buf line = {0};
+    for (const char *c = text; *c; c++) {
+        const unsigned char u = (unsigned char)*c;
+        if (u == '\n')
+            dw_buf_adds(&line, "\\n");
+        else if ((u < 0x20 && u != '\t') || u == 0x7f)
+            dw_buf_printf(&line, "\\x%02x", u);
+        else
+            dw_buf_addc(&line, *c);
+    }
+    fprintf(stderr, "dowel: %s\n", line.ptr);
+    dw_buf_finish(&line);
+}
+
+/* Reports, and turns a status into an exit code; what was printed may still meet a full disk. */
+static int finish(dw_status st, dw_err *err)
+{
+    if (st >= 0 && (fflush(stdout) || ferror(stdout)))
+        st = dw_fail(err, DW_E_IO, "standard output: cannot be written");
+    if (st < 0 && err->text[0])
+        report(err->text);
+    return -(int)st;
+}
+
 int main(int argc, char **argv)
 {
+    dw_err err = {{0}};
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2) {
         print_help(stderr);
         return -DW_E_USAGE;
     }
+    char *asked[] = {argv[0], argc > 2 ? argv[2] : NULL, "--help", NULL};
+    if (!strcmp(argv[1], "help") && argc > 2) { /* `help run` is `run --help` */
+        argv = asked;
+        argc = 3;
+    }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "help") || !strcmp(argv[1], "-h")) {
         print_help(stdout);
-        return 0;
+        return finish(DW_OK, &err);
     }
     if (!strcmp(argv[1], "--version")) {
         puts("dowel " DOWEL_VERSION);
-        return 0;
+        return finish(DW_OK, &err);
     }
     for (const command *c = commands; c->name; c++) {
         if (strcmp(c->name, argv[1]) != 0)
             continue;
-        dw_err err = {{0}};
-        dw_status st = c->fn(argc - 1, argv + 1, &err);
-        if (st < 0 && err.text[0])
-            fprintf(stderr, "dowel: %s\n", err.text);
-        return -(int)st;
+        return finish(c->fn(argc - 1, argv + 1, &err), &err);
     }
     return unknown(argv[1]);
 }

@@ -11,12 +11,13 @@ dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool ru
 {
     const dw_arg arg[] = {
         {"--set", DW_ARG_LIST, &a->set, 0, 0, "KEY=VALUE",
-         "change one value of the recipe, as in --set optimizer.lr=1e-5; may be repeated"},
+         "change one value of the plan: --set optimizer.lr=1e-5; lists count from 0; repeatable"},
         {"--plugin-dir", DW_ARG_LIST, &a->plugin_dir, 0, 0, "DIR",
-         "look for plugins here first; may be repeated"},
+         "look for plugins here first; repeatable"},
         {"--out", DW_ARG_STR, &a->out, 0, 0, "RUN", "folder of the run (default runs/NAME-0001)"},
-        {"--threads", DW_ARG_INT, &a->threads, 0, 1024, "N", "threads (default: all)"},
-        {"--kernel", DW_ARG_STR, &a->kernel, 0, 0, "K", "avx512, avx2 or c (default: the best)"},
+        {"--threads", DW_ARG_INT, &a->threads, 0, 1024, "N", "0, the default: one per CPU"},
+        {"--kernel", DW_ARG_STR, &a->kernel, 0, 0, "K",
+         "auto (default: the best here), plain, avx2, avx512"},
         {"--dry-run", DW_ARG_FLAG, &a->dry_run, 0, 0, NULL,
          "read everything, print tokens, steps and memory, train nothing"},
         {"--quiet", DW_ARG_FLAG, &a->quiet, 0, 0, NULL, "no progress"},

@@ -2,6 +2,7 @@
 #include "cli/rows.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -64,8 +65,9 @@ bool dw_cli_row_ids(dw_cli_row *row, const char *key, int32_t vocab, dw_ids *out
         int64_t id;
         if (!dw_json_int(e, &id)) {
             dw_cli_row_fail(row, "\"%s\"[%zu]: wanted an integer, found %s", key, i,
-                            dw_json_kind(e) == DW_JSON_NUMBER ? "a fraction"
-                                                              : dw_json_kind_name(e));
+                            dw_json_kind(e) != DW_JSON_NUMBER ? dw_json_kind_name(e)
+                            : fmod(dw_json_num(e), 1) != 0    ? "a fraction"
+                                                              : "a number beyond 2^53");
             return false;
         }
         if (id < 0 || id >= vocab) {

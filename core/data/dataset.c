@@ -275,6 +275,10 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
         return DW_OK;
     }
     DW_TRY(encode_row(l, &w, err));
+    if (l->s->type == DW_TEXTS && l->ids.n < 2) { /* its first token is predicted by nothing */
+        l->d->counts.empty_completion++;
+        return DW_OK;
+    }
     DW_TRY(fit(l, &w, &drop, err));
     if (!drop)
         keep_row(l, &w, row->raw, file, line);
@@ -403,8 +407,10 @@ dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t
     *out = NULL;
     l.before = dw_tokenizer_before(t, &l.n_before);
     l.limit = s->max_tokens ? s->max_tokens : SIZE_MAX;
-    if (max_positions && max_positions < l.limit)
-        l.limit = max_positions;
+    /* a prompt needs a position for its answer */
+    uint32_t most = s->type == DW_PROMPTS && max_positions > 1 ? max_positions - 1 : max_positions;
+    if (most && most < l.limit)
+        l.limit = most;
     d->n_file = s->n_file;
     d->file = dw_zalloc(s->n_file + 1, sizeof *d->file);
     for (size_t i = 0; i < s->n_file; i++)

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
@@ -43,6 +44,19 @@ static dw_status refuse_packed(const dw_rows *r, dw_err *err)
     return DW_OK;
 }
 
+/* Opening a named pipe would wait for its writer, and pipes cannot be mapped. */
+static dw_status check_kind(const char *path, dw_err *err)
+{
+    struct stat sb;
+    if (stat(path, &sb) || S_ISREG(sb.st_mode))
+        return DW_OK;
+    if (S_ISDIR(sb.st_mode))
+        return dw_fail(err, DW_E_INPUT, "%s: a folder; wanted a file of rows", path);
+    return dw_fail(err, DW_E_INPUT,
+                   "%s: not a regular file; the commands that read rows take standard input as -",
+                   path);
+}
+
 dw_status dw_rows_open(const char *path, dw_rows **out, dw_err *err)
 {
     dw_rows *r = dw_zalloc(1, sizeof *r);
@@ -52,7 +66,9 @@ dw_status dw_rows_open(const char *path, dw_rows **out, dw_err *err)
     r->name = dw_strdup(r->is_stdin ? "<stdin>" : path);
     dw_status st = DW_OK;
     if (!r->is_stdin) {
-        st = dw_map_open(path, &r->map, err);
+        st = check_kind(path, err);
+        if (!st)
+            st = dw_map_open(path, &r->map, err);
         r->ptr = (const char *)r->map.ptr;
         r->len = r->map.len;
         r->eof = true;

@@ -189,7 +189,10 @@ static dw_status read_stops(dw_model *m, dw_err *err)
     if (dw_file_exists(path)) {
         dw_json *root = NULL;
         DW_TRY(dw_json_read(path, CONFIG_BYTES, &root, err));
-        dw_status st = dw_config_eos(root, m->desc.vocab, eos, &n, err);
+        dw_status st =
+            dw_json_kind(root) == DW_JSON_OBJECT
+                ? dw_config_eos(root, m->desc.vocab, eos, &n, err)
+                : dw_fail(err, DW_E_INPUT, "wanted an object, found %s", dw_json_kind_name(root));
         dw_json_free(root);
         if (st < 0) {
             dw_err_prefix(err, "%s", path);

@@ -47,7 +47,9 @@ dw_status dw_live_open(dw_live *l, dw_plan *p, const dw_callbacks *cb, const dw_
     l->x_ready = true;
     DW_TRY(open_registry(l, err));
     DW_TRY(open_model(l, err));
-    return dw_task_open_all(&l->job, err);
+    DW_TRY(dw_task_open_all(&l->job, err));
+    dw_plan_settle(p, dw_dataset_len(l->job.task[0].data)); /* without the rows that were dropped */
+    return DW_OK;
 }
 
 static bool wants_reference(const dw_job *job)
@@ -165,6 +167,7 @@ dw_status dw_live_save(dw_live *l, dw_err *err)
     if (l->job.reference)
         DW_TRY(dw_reference_save(l->job.reference, dw_live_path(l, "reference.cache"), err));
     DW_TRY(dw_checkpoint_save(&l->job, &l->optim, &l->state, dw_live_path(l, name), err));
+    l->saved_step = l->job.step;
     return dw_checkpoint_prune(l->o->out, l->job.plan->keep, err);
 }
 

@@ -23,7 +23,8 @@ typedef struct dw_live {
     dw_arena arena;
     int lock; /* descriptor of RUN/.lock, -1 */
     unsigned failed_saves;
-    uint32_t *stale; /* per task: steps in a row that taught little; a warning at 20 */
+    uint64_t saved_step; /* of the newest checkpoint; 0: none */
+    uint32_t *stale;     /* per task: steps in a row that taught little; a warning at 20 */
 } dw_live;
 
 /* Kernels, plugins, model and data; not the engine and not the optimiser. */

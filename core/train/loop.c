@@ -199,6 +199,19 @@ static dw_status after_skip(dw_live *l, dw_status why, const dw_err *reason, dw_
                    MAX_SKIPPED, l->job.step, reason->text);
 }
 
+/* What ends the run has not touched the weights: the steps before it are kept. */
+static void save_before_end(dw_live *l)
+{
+    dw_err err = {{0}};
+    if (l->job.step == 0 || l->job.step == l->saved_step)
+        return;
+    if (dw_live_save(l, &err) < 0)
+        dw_log(DW_ERROR, "train", "%s", err.text);
+    else
+        dw_log(DW_WARN, "train", "the %" PRIu64 " steps so far are saved; dowel resume %s",
+               l->job.step, l->o->out);
+}
+
 static dw_status one_step(dw_live *l, dw_err *err)
 {
     double begun = dw_now();
@@ -214,6 +227,7 @@ static dw_status one_step(dw_live *l, dw_err *err)
     if (st < 0 && !n.skipped) {
         *err = reason;
         dw_err_prefix(err, "step %" PRIu64, job->step + 1);
+        save_before_end(l);
         return st;
     }
     n.lr = dw_schedule_at(&job->plan->lr, job->step, job->plan->steps);
@@ -321,15 +335,24 @@ static bool eval_due(const dw_live *l, const dw_live_task *t)
     return step == l->job.plan->steps || (e->every > 0 && step % e->every == 0);
 }
 
+static dw_status eval_due_tasks(dw_live *l, dw_err *err)
+{
+    for (size_t i = 0; i < l->job.n_task; i++)
+        if (eval_due(l, &l->job.task[i]))
+            DW_TRY(eval_one(l, &l->job.task[i], err));
+    return DW_OK;
+}
+
 static dw_status eval_all(dw_live *l, dw_err *err)
 {
     if (l->state.seen_eval_step == l->job.step + 1)
         return DW_OK;
-    for (size_t i = 0; i < l->job.n_task; i++)
-        if (eval_due(l, &l->job.task[i]))
-            DW_TRY(eval_one(l, &l->job.task[i], err));
-    l->state.seen_eval_step = l->job.step + 1;
-    return DW_OK;
+    dw_status st = eval_due_tasks(l, err);
+    if (st >= 0)
+        l->state.seen_eval_step = l->job.step + 1;
+    else
+        save_before_end(l);
+    return st;
 }
 
 /* ---- saving ---- */

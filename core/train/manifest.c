@@ -101,7 +101,40 @@ static void put_plugin(void *ctx, dw_instance *i, const char *address)
     dw_buf_finish(&name);
 }
 
-static void compose(const dw_job *job, dw_buf *b)
+/* Names and contents of everything below a folder; nothing when it is not there. */
+static void add_folder(dw_sha256 *h, dw_arena *a, const char *dir)
+{
+    char **name, hex[65];
+    size_t n;
+    dw_err err = {{0}};
+    if (!dw_dir_exists(dir) || dw_dir_list(a, dir, &name, &n, &err) < 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const char *path = dw_path_join(a, dir, name[i]);
+        dw_sha256_add(h, name[i], strlen(name[i]) + 1);
+        if (dw_dir_exists(path))
+            add_folder(h, a, path);
+        else if (dw_sha256_file(path, hex, &err) >= 0)
+            dw_sha256_add(h, hex, 64);
+    }
+}
+
+/* The run's own copy of the recipe: its functions are called again after a resume. */
+static void put_recipe(const dw_job *job, const char *path, dw_buf *b)
+{
+    char hex[65];
+    dw_arena a = {0};
+    if (!job->plan->has_functions)
+        return;
+    dw_sha256 *h = dw_sha256_create();
+    add_folder(h, &a, dw_path_join(&a, dw_path_dir(&a, path), "recipe"));
+    dw_sha256_hex(h, hex);
+    dw_buf_adds(b, ",\n  \"recipe\": ");
+    dw_json_put_cstr(b, hex);
+    dw_arena_finish(&a);
+}
+
+static void compose(const dw_job *job, const char *path, dw_buf *b)
 {
     char hash[65], blas[128];
     dw_exec_describe(blas, sizeof blas);
@@ -114,6 +147,7 @@ static void compose(const dw_job *job, dw_buf *b)
     dw_buf_printf(b, ",\n  \"threads\": %d,\n  \"plan\": ", dw_pool_threads(job->x->pool));
     dw_manifest_plan_hash(job->plan, hash);
     dw_json_put_cstr(b, hash);
+    put_recipe(job, path, b);
     dw_buf_adds(b, ",\n  \"model\": ");
     dw_model_hash(job->model, hash);
     dw_json_put_cstr(b, hash);
@@ -128,7 +162,7 @@ static void compose(const dw_job *job, dw_buf *b)
 dw_status dw_manifest_write(const dw_job *job, const char *path, dw_err *err)
 {
     dw_buf b = {0};
-    compose(job, &b);
+    compose(job, path, &b);
     dw_status st = dw_file_write(path, b.ptr, b.len, err);
     dw_buf_finish(&b);
     return st;
@@ -192,6 +226,13 @@ static dw_status compare(const dw_json *then, const dw_json *now, const char *pa
         return refuse(path, "the model", "", err);
     DW_TRY(compare_members(then, now, "data", "the data of", path, err));
     DW_TRY(compare_members(then, now, "plugins", "the plugin", path, err));
+    /* a function may have been mended so that the run can go on */
+    if (!same(dw_json_get(then, "recipe"), dw_json_get(now, "recipe")))
+        dw_log(
+            DW_WARN, "resume",
+            "the run's copy of the recipe has changed since the run began (its hash differs from "
+            "the one in %s): its functions may answer otherwise",
+            path);
     static const char *const soft[] = {"version", "kernel", "blas", "threads", NULL};
     for (size_t i = 0; soft[i]; i++)
         warn_changed(then, now, soft[i]);
@@ -203,7 +244,7 @@ dw_status dw_manifest_check(const dw_job *job, const char *path, dw_err *err)
     dw_json *then = NULL, *now = NULL;
     dw_buf b = {0};
     DW_TRY(dw_json_read(path, 1 << 20, &then, err));
-    compose(job, &b);
+    compose(job, path, &b);
     dw_status st = dw_json_parse(b.ptr, b.len, DW_JSON_DEPTH_HEADER, 1, &now, err);
     if (st >= 0)
         st = compare(then, now, path, err);

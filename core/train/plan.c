@@ -149,7 +149,7 @@ static dw_status parse_weights(const dw_fields *phase, dw_plan *p, dw_plan_phase
 
 static dw_status parse_phases(const dw_fields *root, dw_plan *p)
 {
-    static const char *const keys[] = {"steps", "weights", NULL};
+    static const char *const keys[] = {"steps", "epochs", "weights", NULL};
     const dw_json *v = dw_fields_get(root, "schedule");
     if (!v || dw_json_kind(v) != DW_JSON_ARRAY || !dw_json_len(v))
         return dw_fields_fail(root, "schedule", "expected a list of at least one phase, got %s",
@@ -166,6 +166,9 @@ static dw_status parse_phases(const dw_fields *root, dw_plan *p)
             return dw_fields_fail(&f, "steps", "missing");
         DW_TRY(dw_fields_int(&f, "steps", 1, 1, max_steps, &steps));
         phase->steps = (uint64_t)steps;
+        DW_TRY(dw_fields_num(&f, "epochs", 0, 0, 1e6, &phase->epochs));
+        if (phase->epochs > 0 && (p->n_task != 1 || dw_json_len(v) != 1))
+            return dw_fields_fail(&f, "epochs", "only one task in one phase is counted in epochs");
         DW_TRY(parse_weights(&f, p, phase));
         p->steps += phase->steps;
         p->n_phase++;
@@ -179,6 +182,15 @@ static dw_status parse_phases(const dw_fields *root, dw_plan *p)
                                   p->task[t].name);
     }
     return DW_OK;
+}
+
+void dw_plan_settle(dw_plan *p, size_t rows)
+{
+    dw_plan_phase *phase = &p->phase[0];
+    if (phase->epochs <= 0)
+        return;
+    double steps = ceil(phase->epochs * (double)rows / p->task[0].rows);
+    phase->steps = p->steps = (uint64_t)fmin(fmax(steps, 1), (double)max_steps);
 }
 
 static dw_status parse_functions(const dw_fields *root, dw_plan *p)

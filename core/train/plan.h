@@ -21,6 +21,7 @@
  *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss",
  *                        "greater": false, "samples": 1, "at_start": true } } },
  *   "schedule": [ { "steps": 200, "weights": { "sft": 1.0, "prefs": NUMBER|SCHEDULE } } ],
+ *       // one task, one phase: may have "epochs": 2.5; a run sets "steps" from the rows it keeps
  *   "optimizer": { "kind": "adamw", "lr": NUMBER|SCHEDULE, "betas": [0.9, 0.999], "eps": 1e-8,
  *                  "weight_decay": 0.0, "momentum": 0.0, "clip": 1.0 },
  *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
@@ -83,6 +84,7 @@ typedef struct dw_plan_task {
 
 typedef struct dw_plan_phase {
     uint64_t steps;
+    double epochs;       /* 0, or what `steps` is worked out from once the rows are read */
     dw_schedule *weight; /* [n_task]; 0: the task rests */
 } dw_plan_phase;
 
@@ -110,6 +112,8 @@ typedef struct dw_plan {
     bool has_functions;
 } dw_plan;
 
+/* Sets the steps of a plan in epochs, now that its task keeps `rows` rows; else does nothing. */
+void dw_plan_settle(dw_plan *p, size_t rows);
 /* Takes over `root`. Checks structure, types, ranges and cross references (not plugin options, not
  * files). Messages start with the dotted path: "tasks.main.rollout.samples: ...". */
 dw_status dw_plan_parse(dw_json *root, dw_plan **out, dw_err *err);

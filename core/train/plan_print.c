@@ -204,7 +204,13 @@ static void put_phases(dw_buf *b, const dw_plan *p)
     put_key(b, "schedule");
     dw_buf_addc(b, '[');
     for (size_t i = 0; i < p->n_phase; i++) {
-        dw_buf_printf(b, "%s{\"steps\":%" PRIu64 ",\"weights\":{", i ? "," : "", p->phase[i].steps);
+        dw_buf_printf(b, "%s{", i ? "," : "");
+        if (p->phase[i].epochs > 0) {
+            dw_buf_adds(b, "\"epochs\":");
+            dw_json_put_num(b, p->phase[i].epochs);
+            dw_buf_addc(b, ',');
+        }
+        dw_buf_printf(b, "\"steps\":%" PRIu64 ",\"weights\":{", p->phase[i].steps);
         for (size_t t = 0; t < p->n_task; t++)
             put_schedule(b, p->task[t].name, &p->phase[i].weight[t]);
         dw_buf_adds(b, "}}");

@@ -150,8 +150,12 @@ static dw_status restore(dw_live *l, dw_err *err)
         dw_progress_say(&l->progress, "no checkpoint yet: starting again from step 0");
         return DW_OK;
     }
-    DW_TRY(dw_checkpoint_restore(&l->job, &l->optim, dir, &l->state, err));
+    dw_status st = dw_checkpoint_restore(&l->job, &l->optim, dir, &l->state, err);
+    if (st == DW_E_INPUT)
+        dw_log(DW_WARN, "resume", "remove %s to go on from the checkpoint before it", dir);
+    DW_TRY(st);
     dw_reference_moved(l->job.reference);
+    l->saved_step = l->job.step;
     dw_progress_say(&l->progress, "going on from %s", dir);
     return DW_OK;
 }

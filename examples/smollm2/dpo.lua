@@ -1,4 +1,5 @@
 -- DPO with LoRA on pairs of the HH kind: the prompt stands inside both answers.
+-- First: examples/smollm2/prepare.sh puts model and data in place.
 local d = require "dowel"
 
 local function pairs_in(file)

@@ -1,4 +1,5 @@
 -- SFT, DPO and GRPO in every step, each on its own data.
+-- First: examples/smollm2/prepare.sh puts model and data in place.
 local d = require "dowel"
 
 local chat = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"

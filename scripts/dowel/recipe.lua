@@ -316,7 +316,9 @@ end
 
 local function names_of(t)
   local names = {}
-  for k in pairs(t) do names[#names + 1] = tostring(k) end
+  for k in pairs(t) do
+    if type(k) == "string" then names[#names + 1] = k end
+  end
   return names
 end
 
@@ -326,10 +328,15 @@ local function put(plan, path, value, fail)
   local t, seen, last = plan.tree, "", nil
   local parts = {}
   for p in gmatch(full, "[^.]+") do parts[#parts + 1] = p end
+  if full == "steps" then
+    fail(format("the schedule has %d phases: schedule.0.steps and so on", #plan.tree.schedule))
+  end
   for i, p in ipairs(parts) do
     local key = p
     if rawlen(t) > 0 and match(p, "^%d+$") then key = math.tointeger(tonumber(p)) + 1 end
-    if t[key] == nil then
+    if t[key] == nil and rawlen(t) > 0 then
+      fail(format("%s is a list of %d, counted from 0; it has no '%s'", seen, rawlen(t), p))
+    elseif t[key] == nil then
       fail(format("%s has no key '%s'%s", seen == "" and "recipe" or seen, p,
         node.suggest(p, names_of(t))))
     end
@@ -481,7 +488,8 @@ local function check_files(plan)
   end
 end
 
--- Epochs become steps: rows are counted as the files hold them, before any is dropped.
+-- Epochs become steps: rows are counted as the files hold them. A run counts again, without the rows
+-- that it drops.
 local function count_epochs(plan)
   local tree = plan.tree
   local name, task = next(tree.tasks)
@@ -494,6 +502,7 @@ local function count_epochs(plan)
   if task.data.max_rows > 0 and rows > task.data.max_rows then rows = task.data.max_rows end
   if rows == 0 then refuse_at(plan, format("tasks.%s.data", name), "the data has no rows") end
   tree.schedule[1].steps = math.ceil(plan.epochs * rows / task.rows)
+  tree.schedule[1].epochs = plan.epochs
 end
 
 -- What the recipe's file returned, and the --set texts -> plan, functions

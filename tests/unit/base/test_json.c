@@ -44,6 +44,8 @@ static const struct {
     {"{\n\"a\":\n  x}", "line 3, column 3: found 'x', wanted a value"},
     {"\xef\xbb\xbf{}",
      "line 1, column 1: starts with a byte order mark; save it as UTF-8 without one"},
+    {"\xff\xfe{", "line 1, column 1: this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"},
+    {"\xfe\xff", "line 1, column 1: this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"},
     {"[[[[[[[[[", "line 1, column 9: nested deeper than 8 levels"},
 };
 
@@ -137,6 +139,17 @@ static void numbers_round_trip(void **state)
     dw_buf_finish(&b);
 }
 
+static void writes_only_utf8(void **state)
+{
+    static const char bad[] = "a\xc3\xa9\xc3z\xff\n\xe2\x82";
+    dw_buf out = {0};
+    (void)state;
+    dw_json_put_str(&out, bad, sizeof bad - 1);
+    assert_string_equal(out.ptr,
+                        "\"a\xc3\xa9\xef\xbf\xbdz\xef\xbf\xbd\\n\xef\xbf\xbd\xef\xbf\xbd\"");
+    dw_buf_finish(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +158,7 @@ int main(void)
         cmocka_unit_test(members_are_raw),
         cmocka_unit_test(typed_access),
         cmocka_unit_test(numbers_round_trip),
+        cmocka_unit_test(writes_only_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,6 +211,30 @@ static void prompts(void **state)
     dw_dataset_free(d);
 }
 
+/* What nothing predicts, or what leaves no room for an answer, is counted here, not met in the
+ * middle of a run. */
+static void rows_without_a_place_to_learn(void **state)
+{
+    (void)state;
+    dw_err err = {{0}};
+    dw_dataset *d;
+    dw_data_spec s = spec_of(DW_TEXTS, "{\"text\":\"!\"}\n{\"text\":\"!b!\"}\n");
+    s.add_bos = s.add_eos = false;
+    d = load(&s, llama3);
+    assert_int_equal(dw_dataset_len(d), 1);
+    assert_int_equal(dw_dataset_counts(d)->empty_completion, 1);
+    dw_dataset_free(d);
+    s.add_eos = true;
+    d = load(&s, llama3);
+    assert_int_equal(dw_dataset_len(d), 2);
+    dw_dataset_free(d);
+    s = spec_of(DW_PROMPTS, "{\"prompt\":\"!b!\"}\n{\"prompt\":\"!b!b\"}\n");
+    assert_int_equal(dw_dataset_load(&s, llama3, 5, NULL, NULL, &d, &err), 0); /* 4 and 5 tokens */
+    assert_int_equal(dw_dataset_len(d), 1);
+    assert_int_equal(dw_dataset_counts(d)->too_long, 1);
+    dw_dataset_free(d);
+}
+
 static void splits(void **state)
 {
     (void)state;
@@ -336,6 +360,7 @@ int main(void)
         cmocka_unit_test(pairs),
         cmocka_unit_test(pairs_by_marker),
         cmocka_unit_test(prompts),
+        cmocka_unit_test(rows_without_a_place_to_learn),
         cmocka_unit_test(splits),
         cmocka_unit_test(too_long),
         cmocka_unit_test(long_texts_are_cut_at_the_end),

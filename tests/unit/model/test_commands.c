@@ -123,6 +123,61 @@ static void test_bad_rows(void **state)
     dw_buf_finish(&err);
 }
 
+/* What a row holds may be cut in the message that refuses it: the output stays JSON. */
+static void test_messages(void **state)
+{
+    dw_buf out = {0}, err = {0};
+    char key[200] = "", row[512];
+    (void)state;
+    for (int i = 0; i < 60; i++)
+        strcat(key, "\xc3\xa9");
+    snprintf(row, sizeof row, "{\"%s\":1,\"%s\":2}\n", key, key);
+    assert_int_equal(run("score", "--on-bad-row skip", row, &out, &err), 0);
+    assert_non_null(strstr(out.ptr, "appears twice in one object"));
+    assert_true(dw_utf8_valid(out.ptr, strlen(out.ptr)));
+    assert_int_equal(run("score", "", "{\"ids\":[1e300]}\n", &out, &err), 4);
+    assert_non_null(
+        strstr(err.ptr, ":1: \"ids\"[0]: wanted an integer, found a number beyond 2^53"));
+    assert_int_equal(run("score", "", "{\"ids\":[1.5]}\n", &out, &err), 4);
+    assert_non_null(strstr(err.ptr, ":1: \"ids\"[0]: wanted an integer, found a fraction"));
+    dw_buf_finish(&out);
+    dw_buf_finish(&err);
+}
+
+/* A message is one line, whatever stands in a name. */
+static void test_one_line(void **state)
+{
+    char line[2048], got[256] = "";
+    (void)state;
+    snprintf(line, sizeof line, "'%s' score '/no\n\033[2Jmodel' - 2>&1 </dev/null",
+             getenv("DOWEL_BIN"));
+    FILE *p = popen(line, "r");
+    assert_non_null(p);
+    (void)!fread(got, 1, sizeof got - 1, p);
+    assert_int_equal(WEXITSTATUS(pclose(p)), 4);
+    assert_non_null(strstr(got, "dowel: /no\\n\\x1b[2Jmodel: no such folder"));
+    assert_ptr_equal(strchr(got, '\n') + 1, got + strlen(got));
+}
+
+static int shell(const char *tail)
+{
+    char line[2048];
+    snprintf(line, sizeof line, "'%s' %s", getenv("DOWEL_BIN"), tail);
+    const int status = system(line);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* A full disk is never mistaken for an empty answer. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    assert_int_equal(shell("--help >/dev/full 2>/dev/null"), 5);
+    assert_int_equal(shell("--version >/dev/full 2>/dev/null"), 5);
+    assert_int_equal(shell("score --help >/dev/full 2>/dev/null"), 5);
+    assert_int_equal(shell("plugins --help >/dev/null"), 0);
+}
+
 static void test_generate(void **state)
 {
     dw_buf out = {0}, err = {0}, other = {0};
@@ -176,9 +231,9 @@ static void test_usage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_score),
-        cmocka_unit_test(test_bad_rows),
-        cmocka_unit_test(test_generate),
+        cmocka_unit_test(test_score),     cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_messages),  cmocka_unit_test(test_one_line),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_generate),
         cmocka_unit_test(test_usage),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

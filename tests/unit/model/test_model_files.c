@@ -294,6 +294,9 @@ static void test_folders(void **state)
     folder_puts(&f, "generation_config.json", "{\"eos_token_id\": [2, 640]}");
     must_fail(f.path, &plain, folder_file(&f, "generation_config.json"),
               "eos_token_id: 640 is outside 0 .. 63");
+    folder_puts(&f, "generation_config.json", "[2]");
+    must_fail(f.path, &plain, folder_file(&f, "generation_config.json"),
+              "wanted an object, found an array");
     folder_puts(&f, "generation_config.json", "{\"eos_token_id\": [9, 2, 5]}");
     dw_model *m = must_open(f.path, &plain);
     const int32_t *stop = NULL;

@@ -68,6 +68,73 @@ static const char *hash_of(tiny *t, const char *name)
     return dw_arena_strdup(&t->arena, hex);
 }
 
+/* ---- what ends a run ---- */
+
+static dw_status reward_once(void *ctx, const char *fn, const dowel_sample *s, double *value,
+                             dw_buf *why, dw_err *err)
+{
+    fake *f = ctx;
+    if (f->calls + 1 == f->at)
+        return dw_fail(err, DW_E_RECIPE, "boo");
+    return reward(ctx, fn, s, value, why, err);
+}
+
+static void the_steps_before_an_error_are_kept(void **state)
+{
+    tiny t = tiny_make();
+    dw_err err = {{0}};
+    fake calm = {0}, broken = {.at = 21}; /* in the middle of step 3 */
+    dw_callbacks cb = callbacks(&calm), bcb = {.ctx = &broken, .reward = reward_once};
+    dw_run_options whole = tiny_options(&t, "whole", 0), o = tiny_options(&t, "stopped", 0);
+    dw_plan *p = tiny_plan(&t, LUA_TASK, "\"main\":1", FUNCTIONS);
+    tiny_must(dw_run(p, &cb, &whole, &err), &err);
+    assert_int_equal(dw_run(p, &bcb, &o, &err), DW_E_RECIPE);
+    assert_true(dw_dir_exists(dw_path_join(&t.arena, o.out, "checkpoint-2")));
+    tiny_must(dw_run_resume(p, &cb, &o, &err), &err);
+    assert_string_equal(hash_of(&t, "whole/final/model.safetensors"),
+                        hash_of(&t, "stopped/final/model.safetensors"));
+    assert_string_equal(read_text(&t, "whole/samples.jsonl"),
+                        read_text(&t, "stopped/samples.jsonl"));
+    dw_plan_free(p);
+    tiny_finish(&t);
+}
+
+/* ---- epochs ---- */
+
+/* Rows that are dropped do not lengthen an epoch, and a resumed run counts as the first did. */
+static void epochs_count_the_rows_that_are_kept(void **state)
+{
+    tiny t = tiny_make();
+    dw_err err = {{0}};
+    tiny_write(&t, "chats.jsonl",
+               "{\"prompt\":\"a\",\"completion\":\"\"}\n{\"prompt\":\"b\",\"completion\":\"x\"}\n"
+               "{\"prompt\":\"c\",\"completion\":\"\"}\n{\"prompt\":\"d\",\"completion\":\"y\"}\n"
+               "{\"prompt\":\"e\",\"completion\":\"z\"}\n");
+    static const char text[] =
+        "{\"dowel\":1,\"name\":\"tiny\",\"seed\":17,\"model\":{\"path\":\"%s/saved\"},\"tasks\":{"
+        "\"sft\":{\"data\":{\"type\":\"completions\",\"files\":[\"%s/chats.jsonl\"]},\"rows\":1,"
+        "\"objectives\":{\"sft\":{\"plugin\":\"sft\",\"weight\":1}}}},\"schedule\":[{\"steps\":10,"
+        "\"epochs\":2,\"weights\":{\"sft\":1}}],\"optimizer\":{\"kind\":\"sgd\",\"lr\":0.1}}";
+    char *json = dw_arena_printf(&t.arena, text, t.dir, t.dir);
+    const char *run = dw_path_join(&t.arena, t.dir, "run");
+    dw_json *root = NULL;
+    dw_plan *p = NULL;
+    dw_callbacks none = {0};
+    tiny_must(dw_json_parse(json, strlen(json), DW_JSON_DEPTH_HEADER, 1, &root, &err), &err);
+    tiny_must(dw_plan_parse(root, &p, &err), &err);
+    dw_run_options o = tiny_options(&t, "run", 4);
+    assert_int_equal(dw_run(p, &none, &o, &err), DW_E_SIGINT);
+    assert_int_equal(p->steps, 6);
+    dw_plan_free(p);
+    tiny_must(dw_plan_read(dw_path_join(&t.arena, run, "plan.json"), &p, &err), &err);
+    o.stop_at = 0;
+    tiny_must(dw_run_resume(p, &none, &o, &err), &err);
+    assert_int_equal(p->steps, 6);
+    assert_int_equal(count(read_text(&t, "run/metrics.jsonl"), "\"step\":"), 6);
+    dw_plan_free(p);
+    tiny_finish(&t);
+}
+
 /* ---- signals ---- */
 
 static void check_signal(int sig, dw_status expected)
@@ -244,6 +311,8 @@ static void an_evaluation_equals_a_step_over_the_same_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_steps_before_an_error_are_kept),
+        cmocka_unit_test(epochs_count_the_rows_that_are_kept),
         cmocka_unit_test(the_step_is_finished_and_saved),
         cmocka_unit_test(a_second_interrupt_quits_at_once),
         cmocka_unit_test(unscored_answers_are_counted_and_left_out),

@@ -1,0 +1,31 @@
+/* Feeds bytes to the JSON reader and writer: what is read, written and read again is the same. */
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/json.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
+{
+    dw_json *v = NULL, *again = NULL;
+    dw_err err = {{0}};
+    dw_arena a = {0};
+    dw_buf one = {0}, two = {0};
+    dw_json_member *m;
+    if (dw_json_parse((const char *)p, n, DW_JSON_DEPTH_ROW, 1, &v, &err) == DW_OK) {
+        (void)dw_json_members(&a, (const char *)p, n, &m);
+        dw_json_put(&one, v, true, 0);
+        dw_assert(dw_utf8_valid(one.ptr, one.len));
+        dw_assert(dw_json_parse(one.ptr, one.len, DW_JSON_DEPTH_ROW, 1, &again, &err) == DW_OK);
+        dw_json_put(&two, again, true, 0);
+        dw_assert(one.len == two.len && !memcmp(one.ptr, two.ptr, one.len));
+    }
+    dw_buf_finish(&one);
+    dw_buf_finish(&two);
+    dw_arena_finish(&a);
+    dw_json_free(v);
+    dw_json_free(again);
+    return 0;
+}
