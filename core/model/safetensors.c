@@ -197,7 +197,8 @@ static dw_status read_header(dw_checkpoint *c, const dw_json *root, const unsign
         DW_GROW(c->entry, c->n_entry, c->cap_entry);
         c->entry[c->n_entry++] = e;
     }
-    DW_TRY(check_layout(c->entry + first, c->n_entry - first, data, n_data, err));
+    const size_t n = c->n_entry - first;
+    DW_TRY(check_layout(n ? c->entry + first : NULL, n, data, n_data, err));
     for (size_t i = first; i < c->n_entry; i++)
         if (!dw_map_put(&c->by_name, dw_text_of(c->entry[i].name), (int64_t)i))
             return dw_fail(err, DW_E_INPUT, "tensor \"%.128s\" is in two shards", c->entry[i].name);
