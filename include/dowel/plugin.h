@@ -242,7 +242,7 @@ enum {                        /* dowel_batch.role */
     DOWEL_TRAINED = 0,
     DOWEL_MISMATCHED = 1,     /* with another row's answer: only survey() sees it */
     DOWEL_GREEDY = 2,         /* for baselines: only estimators see it */
-    DOWEL_GOLD = 3,           /* the good answer that comes with a pair */
+    DOWEL_GOLD = 3,           /* the good answer that comes with a pair: same group */
     DOWEL_OTHER = 4,          /* sampled from the reference or the mixture */
 };
 
@@ -253,7 +253,8 @@ typedef struct dowel_batch {
     uint32_t size;
     uint32_t n_seq, n_tok, n_col;
     uint64_t step;            /* optimiser step, from 0 */
-    double   step_seqs;       /* trained sequences with a counted token, and */
+    double   step_seqs;       /* sequences (DOWEL_TRAINED and DOWEL_OTHER) with a
+                                 counted token, and */
     double   step_toks;       /* those tokens, in this objective's part of the
                                  whole step: divide by these; never 0 */
     double   max_tok;         /* longest completion that could have come back  */
@@ -309,6 +310,11 @@ typedef struct dowel_request {
     double   mixture;         /* share of the reference in DOWEL_WITH_MIXTURE */
     const char *const *choices; /* NULL-terminated token texts, or NULL */
     const char *const *fields;  /* NULL-terminated names for FIELD, or NULL */
+    uint32_t top_k;           /* divergence over the policy's k likeliest tokens; */
+    uint32_t tail;            /* 1: the others as one more, 0: renormalised;
+                                 top_k 0: the whole vocabulary */
+    uint32_t extra_samples;   /* of each kind in extras, per prompt; 0 means 1 */
+    uint32_t reserved2;
 } dowel_request;
 
 enum {                        /* dowel_objective.feeds_on, any of them */

@@ -88,7 +88,7 @@ AT(dowel_batch, tally, 152);
 AT(dowel_batch, col, 160);
 AT(dowel_batch, host, 168);
 
-SIZE(dowel_request, 88);
+SIZE(dowel_request, 104);
 AT(dowel_request, size, 0);
 AT(dowel_request, together, 4);
 AT(dowel_request, extras, 8);
@@ -104,6 +104,10 @@ AT(dowel_request, temperature, 56);
 AT(dowel_request, mixture, 64);
 AT(dowel_request, choices, 72);
 AT(dowel_request, fields, 80);
+AT(dowel_request, top_k, 88);
+AT(dowel_request, tail, 92);
+AT(dowel_request, extra_samples, 96);
+AT(dowel_request, reserved2, 100);
 
 SIZE(dowel_objective, 56);
 AT(dowel_objective, size, 0);
