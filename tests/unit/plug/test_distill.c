@@ -240,7 +240,7 @@ static void test_t30_ends(void **state)
         assert_int_equal(ask.against, DOWEL_TEACHER);
         near(run(f, "gkd", end[k].options, golden(&f->arena), NULL), 0.3 * end[k].factor, 1e-14);
     }
-    /* the student of B.5 and a teacher: J_b / (b (1-b)) is near KL(q|p) and near KL(p|q) */
+    /* near either end the divided loss is near the divergence there */
     const double p[] = {0.5, 0.3, 0.2}, q[] = {0.2, 0.2, 0.6};
     for (int side = 0; side < 2; side++) {
         double b = side ? 1 - 1e-4 : 1e-4, j = 0, kl = 0;
