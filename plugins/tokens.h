@@ -17,14 +17,12 @@ static inline double token_share(int64_t normalizer, const dowel_batch *in, doub
                                                            : 1));
 }
 
-/* Reports the mean of a column over the batch's counted tokens of the trained sequences. */
+/* Reports the mean of a column over the batch's counted tokens. */
 static inline void report_token_mean(const dowel_batch *in, uint32_t column, const char *name)
 {
     const double *x = dowel_x(in, column);
     double sum = 0, n = 0;
     for (uint32_t s = 0; x && s < in->n_seq; s++) {
-        if (in->role[s] == DOWEL_GOLD)
-            continue;
         sum += dowel_seq_sum(in, s, x, NULL);
         n += dowel_seq_len(in, s);
     }

@@ -149,11 +149,6 @@ static void report(const struct opts *o, const dowel_batch *in, const struct sum
     report_token_mean(in, DOWEL_ENTROPY, "entropy");
 }
 
-static int trained(const dowel_batch *in, uint32_t s)
-{
-    return in->role[s] == DOWEL_TRAINED || in->role[s] == DOWEL_OTHER;
-}
-
 static double *advantages(const dowel_batch *in)
 {
     return in->host->scratch(in->host, ((size_t)in->n_tok + 1) * sizeof(double));
@@ -175,8 +170,6 @@ static dowel_status opd_loss(void *self, const dowel_batch *in, double *loss, do
     double *a = advantages(in);
     dowel_status st = check(o, in, err);
     for (uint32_t s = 0; st == DOWEL_OK && s < in->n_seq; s++) {
-        if (!trained(in, s))
-            continue;
         if (o->loss != TOP1)
             own(in, s, a);
         *loss += sequence(o, in, s, a, &m);
@@ -222,8 +215,6 @@ static dowel_status iw_loss(void *self, const dowel_batch *in, double *loss, dow
     double *a = advantages(in);
     dowel_status st = check(o, in, err);
     for (uint32_t s = 0; st == DOWEL_OK && s < in->n_seq; s++) {
-        if (!trained(in, s))
-            continue;
         weigh(o, in, s, a, &w);
         *loss += sequence(o, in, s, a, &m);
     }
@@ -274,8 +265,6 @@ static dowel_status minillm_loss(void *self, const dowel_batch *in, double *loss
     double *a = advantages(in);
     dowel_status st = check(o, in, err);
     for (uint32_t s = 0; st == DOWEL_OK && s < in->n_seq; s++) {
-        if (!trained(in, s))
-            continue;
         to_go(o, in, s, a);
         *loss += sequence(o, in, s, a, &m);
         if (o->single_step)

@@ -56,8 +56,6 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
                           models[o->against]);
     for (uint32_t s = 0; s < in->n_seq; s++) {
         double scale = weight[s] / (in->step_toks * inside);
-        if (in->role[s] == DOWEL_GOLD)
-            continue;
         *loss += scale * dowel_seq_sum(in, s, d, NULL);
         dowel_seq_add(in, s, grad, scale);
     }

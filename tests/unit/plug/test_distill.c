@@ -89,10 +89,14 @@ static void test_opd(void **state)
     for (int k = 0; k < 5; k++)
         want -= a[k] * l[k] / 5;
     near(run(f, "opd", NULL, t, &m), want, 1e-14);
+    near(metric_of(&m, "entropy"), 0.6, 1e-14);
     for (int k = 0; k < 5; k++)
         near(t->col[DOWEL_LOGP].grad[k], -a[k] / 5, 1e-14);
-    near(metric_of(&m, "teacher_kl"), (0.1 + 0.3 - 0.8 - 0.2 + 0.6) / 5, 1e-14);
-    near(metric_of(&m, "entropy"), 0.6, 1e-14);
+    t->mask[4] = 0;
+    memset(&m, 0, sizeof m);
+    run(f, "opd", NULL, t, &m);
+    near(metric_of(&m, "teacher_kl"), (0.1 + 0.3 - 0.8 - 0.2) / 4, 1e-14);
+    t->mask[4] = 1;
 
     /* ratios 1.22 with A > 0 and 0.67 with A < 0 are in the flat part; 1.49 with A < 0 is not */
     memset(&m, 0, sizeof m);
@@ -191,6 +195,14 @@ static void test_minillm_single_step(void **state)
         near(t->col[DOWEL_DIVERGENCE].grad[k], k == 1 ? 0 : 0.25, 1e-14);
     }
     near(metric_of(&m, "divergence"), 1.1 / 4, 1e-14);
+
+    /* both sums of the mean begin with the next token */
+    t->mask[1] = 1;
+    batch_count(t);
+    run(f, "minillm", "{\"loss\":\"policy_gradient\",\"gamma\":0.5}", t, NULL);
+    const double mean[] = {(-0.4 + 0.5 * 0.85) / 1.5, 0.85, 0, -0.2, 0};
+    for (int k = 0; k < 5; k++)
+        near(t->col[DOWEL_LOGP].grad[k], -mean[k] / 5, 1e-14);
     dowel_request ask = asked(f, "minillm", NULL);
     assert_int_equal(ask.divergence, DOWEL_REVERSE_KL);
     assert_int_equal(ask.against, DOWEL_TEACHER);
@@ -358,6 +370,29 @@ static void test_self_skip(void **state)
          0, 0);
     ((double *)t->col[DOWEL_WEIGHT].x)[1] = 0;
     near(run(f, "self_distill", plain, t, NULL), 0.5 / 4, 1e-15);
+    t->mask[0] = 0; /* what does not count is not skipped either */
+    batch_count(t);
+    near(run(f, "self_distill", plain, t, NULL), 0.1 / 2, 1e-15);
+}
+
+/* A sequence that only survey() sees is not in its totals. */
+static void test_totals(void **state)
+{
+    fixture *f = *state;
+    const char *const subject[][2] = {{"sft", "{\"divisor\":\"weights\"}"}, {"self_distill", NULL}};
+    for (int k = 0; k < 2; k++) {
+        dw_instance *i = instance_make(f, subject[k][0], subject[k][1], NULL);
+        batch *t = golden(&f->arena);
+        survey_of(i, t, &f->arena);
+        near(t->b.total[0], 5, 0);
+        t->role[1] = DOWEL_OTHER;
+        survey_of(i, t, &f->arena);
+        near(t->b.total[0], 5, 0);
+        t->role[1] = DOWEL_MISMATCHED;
+        survey_of(i, t, &f->arena);
+        near(t->b.total[0], 3, 0);
+        dw_instance_destroy(i);
+    }
 }
 
 /* ---- sft ---- */
@@ -619,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_t40_top1),
         cmocka_unit_test(test_self_divergence),
         cmocka_unit_test(test_self_skip),
+        cmocka_unit_test(test_totals),
         cmocka_unit_test(test_sft_divisor),
         cmocka_unit_test(test_derivatives),
         cmocka_unit_test(test_cut_and_order),

@@ -213,6 +213,59 @@ static void test_metrics(void **state)
     near(metric_of(&m, "mean_reward"), 0.525, 1e-15);
 }
 
+/* ---- what counts ---- */
+
+/* A pair of which one half has nothing that counts is no pair, and a third answer is none of it. */
+static void test_counted_pairs(void **state)
+{
+    fixture *f = *state;
+    batch *t = scored(&f->arena, 5, (double[]){0.8, 0.3, -1, 2, 7});
+    put(column(&f->arena, t, DOWEL_LABEL, false), 5, (double[]){1, -1, 1, -1, 1});
+    for (int s = 0; s < 4; s++)
+        t->mate[s] = s ^ 1;
+    t->role[4] = DOWEL_GOLD;
+    double one = -log(1 / (1 + exp(-0.5))), other = log(1 + exp(3.0));
+    near(run(f, "reward", NULL, t, NULL), (one + other) / 2, 1e-14);
+    t->mask[t->start[3]] = t->mask[t->start[3] + 1] = 0;
+    batch_count(t);
+    near(run(f, "reward", NULL, t, NULL), one, 1e-14);
+    near(t->col[DOWEL_SCORE].grad[2], 0, 0);
+
+    /* nor is an answer that only survey() sees in a list */
+    t = scored_list(&f->arena, 3, (double[]){0.8, 0.3, 5}, (double[]){1, 2, 3});
+    t->role[2] = DOWEL_MISMATCHED;
+    near(run(f, "reward", "{\"loss\":\"choose_two\"}", t, NULL), one, 1e-14);
+}
+
+/* Of several marks the last one judges the answer. */
+static void test_last_mark(void **state)
+{
+    fixture *f = *state;
+    batch *t = batch_make(&f->arena, 2, (uint32_t[]){3, 2});
+    mark_last(t, (uint32_t[]){3, 1});
+    put(column(&f->arena, t, DOWEL_SCORE, true), 4, (double[]){9, -9, 0.8, 0.3});
+    put(column(&f->arena, t, DOWEL_LABEL, false), 2, (double[]){1, -1});
+    column(&f->arena, t, DOWEL_WEIGHT, false);
+    t->mate[0] = 1;
+    t->mate[1] = 0;
+    double lose = 1 / (1 + exp(0.5));
+    expect(f, "reward", NULL, t, -log(1 - lose), (double[]){0, 0, -lose, lose});
+}
+
+/* Only labelled steps of trained answers are in the divisor. */
+static void test_counted_steps(void **state)
+{
+    fixture *f = *state;
+    batch *t = batch_make(&f->arena, 2, (uint32_t[]){4, 3});
+    mark_last(t, (uint32_t[]){3, 1});
+    put(column(&f->arena, t, DOWEL_SCORE, true), 4, (double[]){0.4, 1, -0.8, 3});
+    put(column(&f->arena, t, DOWEL_MARK_LABEL, false), 4, (double[]){0.9, NAN, 0.3, 1});
+    column(&f->arena, t, DOWEL_WEIGHT, false);
+    t->role[1] = DOWEL_MISMATCHED;
+    expect(f, "prm", "{\"head\":\"one_channel\"}", t, 0.5820579592,
+           (double[]){-0.1506561699, 0, 0.005012759436, 0});
+}
+
 /* ---- lists with gaps ---- */
 
 /* Two candidates: every list loss is Bradley-Terry, and a pair is such a list. */
@@ -537,6 +590,9 @@ int main(void)
         cmocka_unit_test(test_t7_soft_labels),
         cmocka_unit_test(test_t33_ties),
         cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_counted_pairs),
+        cmocka_unit_test(test_last_mark),
+        cmocka_unit_test(test_counted_steps),
         cmocka_unit_test(test_list_of_two),
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_last_step_only),
