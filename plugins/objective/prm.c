@@ -114,6 +114,8 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
     const dowel_column *c = &in->col[o->head == TOKENS ? DOWEL_CHOICES : DOWEL_SCORE];
     double right = 0, decided = 0;
     dowel_status st = check(in, err);
+    if (st == DOWEL_OK && in->n_seq > 0 && !c->x)
+        return dowel_fail(err, DOWEL_E_ARG, "the batch has no scores; the model needs a head");
     for (uint32_t s = 0; st == DOWEL_OK && s < in->n_seq; s++) {
         for (uint32_t k, end = marks(o, in, s, &k); k < end; k++) {
             if (isnan(label[k]))

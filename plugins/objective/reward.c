@@ -403,6 +403,10 @@ static dowel_status check(const struct opts *o, const dowel_batch *in, dowel_err
         return dowel_fail(err, DOWEL_E_ARG,
                           "the batch has no pairs; give it pairs, or lists with loss = "
                           "'choose_two'");
+    if (o->loss == COST && o->sign_weight > 0 && !dowel_x(in, DOWEL_FIELD))
+        return dowel_fail(err, DOWEL_E_ARG,
+                          "the rows do not say what is unsafe: give them chosen_unsafe and "
+                          "rejected_unsafe, or set sign_weight = 0");
     if (o->loss == DIFFERENCE && !dowel_x(in, DOWEL_MARGIN))
         return dowel_fail(err, DOWEL_E_ARG,
                           "loss = 'difference' fits the rows' margin, and they have none");
@@ -455,6 +459,8 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
     dowel_status st = check(o, in, err);
     if (st != DOWEL_OK)
         return st;
+    if (in->n_seq > 0 && !dowel_x(in, DOWEL_SCORE))
+        return dowel_fail(err, DOWEL_E_ARG, "the batch has no scores; the model needs a head");
     if (of_lists(o))
         *loss += lists(o, in, &m, &found);
     for (uint32_t s = 0; s < in->n_seq && !of_lists(o); s++) {

@@ -528,6 +528,18 @@ static void refused_data(fixture *f, const char *id, const char *options, batch 
     dw_instance_destroy(i);
 }
 
+/* A model without the head. */
+static void refused_loss(fixture *f, const char *id, batch *t)
+{
+    dw_err err = {{0}};
+    double loss = 0;
+    dw_instance *i = instance_make(f, id, NULL, NULL);
+    survey_of(i, t, &f->arena);
+    assert_true(dw_call_loss(i, &t->b, &loss, &err) < 0);
+    assert_non_null(strstr(err.text, "no scores"));
+    dw_instance_destroy(i);
+}
+
 static void test_refusals(void **state)
 {
     fixture *f = *state;
@@ -543,6 +555,15 @@ static void test_refusals(void **state)
     refused_data(f, "reward", "{\"loss\":\"difference\"}", scored_pair(&f->arena, 1, 2), "margin");
     put(column(&f->arena, t, DOWEL_LABEL, false), 2, (double[]){1, -1});
     refused_data(f, "reward", NULL, t, "no other half");
+    t = scored_pair(&f->arena, 1, 2);
+    refused_data(f, "reward", "{\"loss\":\"cost\"}", t, "chosen_unsafe");
+    near(run(f, "reward", "{\"loss\":\"cost\",\"sign_weight\":0}", t, NULL), log1p(exp(-1)), 1e-14);
+    t->col[DOWEL_SCORE] = (dowel_column){0};
+    refused_loss(f, "reward", t);
+    const double two[] = {1, 1};
+    t = two_steps(&f->arena, DOWEL_SCORE, 1, two, two);
+    t->col[DOWEL_SCORE] = (dowel_column){0};
+    refused_loss(f, "prm", t);
 }
 
 /* What observe() asks for follows the options. */
