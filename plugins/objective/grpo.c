@@ -1,16 +1,14 @@
 /* grpo: group-relative policy optimisation; advantages from the rewards of one prompt's answers,
  * and a clipped policy loss that uses them. */
 #include <dowel/plugin.h>
-#include <stdlib.h>
 
+#include "../group.h"
 #include "../primitives.h"
 
 enum { TOKEN = 0, SEQUENCE = 1, CONSTANT = 2 };
 static const char *const normalizers[] = {"token", "sequence", "constant", NULL};
 enum { K2 = 0, K3 = 1, K3_WEIGHTED = 2 };
 static const char *const estimators[] = {"k2", "k3", "k3_weighted", NULL};
-enum { GROUP = 0, BATCH = 1, NONE = 2 };
-static const char *const scales[] = {"group", "batch", "none", NULL};
 
 struct opts {
     double clip, clip_high, kl, eps;
@@ -29,109 +27,16 @@ static const dowel_param params[] = {
                    "Weight of the divergence from the reference; 0 needs no reference."),
     DOWEL_OPT_CHOICE(struct opts, kl_estimator, "k2", estimators, 0,
                      "How that divergence is estimated from the sampled tokens."),
-    DOWEL_OPT_CHOICE(struct opts, scale_rewards, "group", scales, 0,
+    DOWEL_OPT_CHOICE(struct opts, scale_rewards, "group", scale_names, 0,
                      "Divide advantages by the standard deviation of the group or the batch."),
     DOWEL_OPT_REAL(struct opts, eps, "1e-4", 0, 1, 0,
                    "Added to that standard deviation before dividing."),
 };
 
-/* ---- advantages ---- */
-
-struct member {
-    int32_t group;
-    uint32_t seq;
-    double reward;
-};
-
-static int by_group(const void *a, const void *b)
-{
-    const struct member *x = a, *y = b;
-    if (x->group != y->group)
-        return x->group < y->group ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-struct moments {
-    double mean, std; /* std with Bessel's correction, 0 for one member */
-    int flat;         /* all rewards equal up to rounding */
-};
-
-/* Shifted by the first reward, so that equal rewards give a deviation of exactly 0. */
-static struct moments moments_of(const struct member *m, size_t n)
-{
-    double lo = m[0].reward, hi = lo, sum = 0, sq = 0;
-    for (size_t i = 0; i < n; i++) {
-        lo = fmin(lo, m[i].reward);
-        hi = fmax(hi, m[i].reward);
-        sum += m[i].reward - m[0].reward;
-    }
-    double shift = sum / (double)n;
-    for (size_t i = 0; i < n; i++) {
-        double d = m[i].reward - m[0].reward - shift;
-        sq += d * d;
-    }
-    struct moments r = {m[0].reward + shift, n > 1 ? sqrt(sq / (double)(n - 1)) : 0,
-                        hi - lo <= 1e-8 * fmax(1, fabs(hi))};
-    if (r.flat)
-        r.std = 0;
-    return r;
-}
-
-static void spread(const dowel_batch *in, dowel_credit *out, uint32_t s, double a)
-{
-    for (uint32_t t = in->start[s]; t < in->start[s + 1]; t++)
-        if (in->mask[t])
-            out->advantage[t] = a;
-}
-
-/* The scored answers, group after group. Those without a score are not trained on. */
-static size_t collect(const dowel_batch *in, dowel_credit *out, struct member *m)
-{
-    const dowel_column *reward = &in->col[DOWEL_REWARD];
-    size_t n = 0;
-    for (uint32_t s = 0; s < in->n_seq; s++) {
-        if (in->role && in->role[s] != DOWEL_TRAINED)
-            continue;
-        double r = reward->x[(size_t)s * reward->width];
-        if (isnan(r))
-            out->keep[s] = 0;
-        else
-            m[n++] = (struct member){in->group[s], s, r};
-    }
-    qsort(m, n, sizeof *m, by_group);
-    return n;
-}
-
 static dowel_status estimate(void *self, const dowel_batch *in, dowel_credit *out, dowel_err *err)
 {
     const struct opts *o = self;
-    const dowel_host *host = in->host;
-    if (in->n_seq > 0 && !dowel_x(in, DOWEL_REWARD))
-        return dowel_fail(err, DOWEL_E_ARG, "the rollout has no rewards; name at least one");
-    struct member *m = host->scratch(host, (in->n_seq + 1) * sizeof *m);
-    size_t n = in->n_seq > 0 ? collect(in, out, m) : 0;
-    if (n == 0)
-        return DOWEL_OK;
-
-    struct moments all = moments_of(m, n);
-    double groups = 0, flat = 0;
-    for (size_t first = 0, last; first < n; first = last) {
-        for (last = first + 1; last < n && m[last].group == m[first].group; last++)
-            ;
-        struct moments g = moments_of(m + first, last - first);
-        double std = o->scale_rewards == GROUP ? g.std : all.std;
-        double divisor = o->scale_rewards == NONE ? 1 : std + o->eps;
-        groups += 1;
-        flat += g.flat != 0;
-        /* an answer alone, or one of equals, says nothing about its prompt */
-        for (size_t i = first; i < last; i++)
-            spread(in, out, m[i].seq,
-                   g.flat || divisor == 0 ? 0 : (m[i].reward - g.mean) / divisor);
-    }
-    host->metric(host, "reward", DOWEL_MEAN, all.mean, (double)n);
-    host->metric(host, "reward_std", DOWEL_MEAN, all.std, (double)n);
-    host->metric(host, "frac_reward_zero_std", DOWEL_MEAN, flat / groups, groups);
-    return DOWEL_OK;
+    return group_estimate(o->scale_rewards, o->eps, in, out, err);
 }
 
 /* ---- loss ---- */
