@@ -36,6 +36,37 @@ static inline double entropy_threshold(const dowel_batch *in, double top, double
     return threshold;
 }
 
+/* A bonus in one call, and what the call saw. */
+struct entropy_call {
+    double coef, threshold; /* only tokens at or above it; -INFINITY: all */
+    double active;          /* such tokens in the whole step */
+    double sum, sum_active, tokens_active;
+};
+
+/* Minus coef times the mean entropy of the active tokens, whatever the normaliser of other terms.
+ */
+static inline double entropy_sequence(struct entropy_call *e, const dowel_batch *in, uint32_t s)
+{
+    const double *h = dowel_x(in, DOWEL_ENTROPY);
+    double *grad = dowel_grad(in, DOWEL_ENTROPY), total = 0;
+    double each = dowel_x(in, DOWEL_WEIGHT)[s] * e->coef / fmax(e->active, 1);
+    for (uint32_t t = in->start[s]; h && t < in->start[s + 1]; t++) {
+        if (!in->mask[t])
+            continue;
+        e->sum += h[t];
+        if (h[t] < e->threshold)
+            continue;
+        e->sum_active += h[t];
+        e->tokens_active += 1;
+        if (e->coef <= 0)
+            continue;
+        total -= each * h[t];
+        if (grad)
+            grad[t] -= each;
+    }
+    return total;
+}
+
 /* Skywork-OR1's controller. The gate looks at the step before: the first step has no bonus. */
 struct entropy_state {
     double coef, measured, started;

@@ -108,7 +108,6 @@ static inline void kl_report(const struct kl_rule *k, const dowel_batch *in,
     double n = m->tokens;
     if (n == 0)
         return;
-    host->metric(host, "kl", DOWEL_MEAN, m->k3 / n, n);
     host->metric(host, "kl_k1", DOWEL_MEAN, m->k1 / n, n);
     host->metric(host, "kl_k2", DOWEL_MEAN, m->k2 / n, n);
     host->metric(host, "kl_k3", DOWEL_MEAN, m->k3 / n, n);

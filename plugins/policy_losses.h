@@ -12,9 +12,25 @@ struct policy_view {
     double n;     /* counted tokens */
     double scale; /* normaliser times row weight */
     const double *logp, *old, *a;
-    const double *gate; /* n_tok: constant factor of each token's loss */
+    const double *gate; /* n_tok: constant factor of each token's loss; NULL: 1 */
     double *grad;
 };
+
+static inline struct policy_view policy_view_of(const dowel_batch *in, uint32_t s,
+                                                const struct policy_rule *r, const double *gate)
+{
+    double n = dowel_seq_len(in, s);
+    double scale = dowel_x(in, DOWEL_WEIGHT)[s] * normalizer_of(r->normalizer, in, n);
+    return (struct policy_view){.in = in,
+                                .s = s,
+                                .n = n,
+                                .scale = scale,
+                                .logp = dowel_x(in, DOWEL_LOGP),
+                                .old = dowel_x(in, DOWEL_OLD_LOGP),
+                                .a = dowel_x(in, DOWEL_ADVANTAGE),
+                                .gate = gate,
+                                .grad = dowel_grad(in, DOWEL_LOGP)};
+}
 
 static inline double mean_advantage(const struct policy_view *v)
 {
@@ -40,7 +56,7 @@ static inline double sequence_ratio(const struct policy_rule *r, const struct po
 
 static inline double gate_sum(const struct policy_view *v)
 {
-    return dowel_seq_sum(v->in, v->s, v->gate, NULL);
+    return v->gate ? dowel_seq_sum(v->in, v->s, v->gate, NULL) : v->n;
 }
 
 /* One ratio for all tokens, each of which carries the sequence's loss. */
@@ -91,7 +107,7 @@ static inline double vespo_loss(const struct policy_rule *r, const struct policy
             log_w += fmin(fmax(v->logp[t] - v->old[t], -20), 20);
     double phi = vespo_phi(r, log_w, mean_advantage(v));
     for (uint32_t t = in->start[v->s]; t < in->start[v->s + 1]; t++) {
-        double c = v->scale * v->gate[t] * phi * v->a[t];
+        double c = v->scale * (v->gate ? v->gate[t] : 1) * phi * v->a[t];
         if (!in->mask[t])
             continue;
         total -= c * v->logp[t];
@@ -111,7 +127,7 @@ static inline double token_loss(const struct policy_rule *r, const struct policy
     for (uint32_t t = in->start[v->s]; t < in->start[v->s + 1]; t++) {
         if (!in->mask[t])
             continue;
-        double c = v->scale * v->gate[t], a = v->a[t];
+        double c = v->scale * (v->gate ? v->gate[t] : 1), a = v->a[t];
         double ratio = r->ratio != RATIO_TOKEN ? shared
                        : r->form == FORM_PLAIN ? 1
                                                : ratio_of(v->logp[t] - v->old[t]);

@@ -257,11 +257,9 @@ struct call {
     const struct opts *o;
     struct policy_rule rule;
     struct kl_rule kl;
-    double *gate;           /* n_tok: constant factors of the policy loss */
-    double coef, threshold; /* of the entropy */
-    double active;          /* tokens of the whole step that the bonus acts on */
-    double tokens, entropy, policy_loss;
-    double entropy_active, tokens_active;
+    double *gate; /* n_tok: constant factors of the policy loss */
+    struct entropy_call entropy;
+    double tokens, policy_loss;
     struct policy_sums policy;
     struct kl_sums kl_sums;
     struct sampler_sums sampler;
@@ -286,56 +284,23 @@ static double set_gate(struct call *c, const dowel_batch *in, uint32_t s)
     if (o->off_policy_max > 0)
         drop_off_policy(in, s, o->off_policy_max, c->gate, &c->sampler);
     for (uint32_t t = in->start[s]; o->top_entropy < 1 && t < in->start[s + 1]; t++)
-        if (h[t] < c->threshold)
+        if (h[t] < c->entropy.threshold)
             c->gate[t] = 0;
     return shift;
-}
-
-/* Minus coef times the mean entropy of the tokens it acts on, whatever the normaliser of the rest.
- */
-static double entropy_sequence(struct call *c, const dowel_batch *in, uint32_t s)
-{
-    const double *h = dowel_x(in, DOWEL_ENTROPY);
-    double *grad = dowel_grad(in, DOWEL_ENTROPY), total = 0;
-    double each = dowel_x(in, DOWEL_WEIGHT)[s] * c->coef / fmax(c->active, 1);
-    for (uint32_t t = in->start[s]; h && t < in->start[s + 1]; t++) {
-        if (!in->mask[t])
-            continue;
-        c->entropy += h[t];
-        if (c->o->top_entropy < 1 && h[t] < c->threshold)
-            continue;
-        c->entropy_active += h[t];
-        c->tokens_active += 1;
-        if (c->coef <= 0 || !grad)
-            continue;
-        total -= each * h[t];
-        grad[t] -= each;
-    }
-    return total;
 }
 
 /* One answer; the return value is its share of the loss. */
 static double sequence(struct call *c, const dowel_batch *in, uint32_t s)
 {
-    double n = dowel_seq_len(in, s);
-    struct policy_view v = {.in = in,
-                            .s = s,
-                            .n = n,
-                            .scale = dowel_x(in, DOWEL_WEIGHT)[s] *
-                                     normalizer_of(c->rule.normalizer, in, n),
-                            .logp = dowel_x(in, DOWEL_LOGP),
-                            .old = dowel_x(in, DOWEL_OLD_LOGP),
-                            .a = dowel_x(in, DOWEL_ADVANTAGE),
-                            .gate = c->gate,
-                            .grad = dowel_grad(in, DOWEL_LOGP)};
-    if (n == 0)
+    struct policy_view v = policy_view_of(in, s, &c->rule, c->gate);
+    if (v.n == 0)
         return 0;
     double shift = set_gate(c, in, s);
     double total = policy_sequence(&c->rule, &v, shift, &c->policy);
     total += kl_sequence(&c->kl, &v, &c->kl_sums);
     c->policy_loss += total;
-    c->tokens += n;
-    return total + entropy_sequence(c, in, s);
+    c->tokens += v.n;
+    return total + entropy_sequence(&c->entropy, in, s);
 }
 
 static void report(const struct call *c, const struct self *me, const dowel_batch *in)
@@ -345,10 +310,12 @@ static void report(const struct call *c, const struct self *me, const dowel_batc
     if (n == 0)
         return;
     policy_report(&c->rule, host, &c->policy);
+    if (c->kl_sums.tokens > 0)
+        host->metric(host, "kl", DOWEL_MEAN, c->kl_sums.k3 / c->kl_sums.tokens, c->kl_sums.tokens);
     kl_report(&c->kl, in, &c->kl_sums);
     sampler_report(host, &c->sampler);
     if (dowel_x(in, DOWEL_ENTROPY))
-        host->metric(host, "entropy", DOWEL_MEAN, c->entropy / n, n);
+        host->metric(host, "entropy", DOWEL_MEAN, c->entropy.sum / n, n);
     if (!bonus(c->o))
         return;
     /* the folded mean is the sum of the shares */
@@ -379,7 +346,7 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
     struct call c = {.o = o,
                      .rule = rule_of(o),
                      .kl = kl_of(o),
-                     .active = in->step_toks,
+                     .entropy = {.active = in->step_toks, .threshold = -INFINITY},
                      .policy.low_min = 1,
                      .sampler = SAMPLER_SUMS};
     dowel_status st = present(o, in, err);
@@ -387,13 +354,13 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
         return st;
     c.gate = in->host->scratch(in->host, (in->n_tok + 1) * sizeof *c.gate);
     if (o->top_entropy < 1 && in->n_tok > 0)
-        c.threshold = entropy_threshold(in, o->top_entropy, &c.active);
-    c.coef =
+        c.entropy.threshold = entropy_threshold(in, o->top_entropy, &c.entropy.active);
+    c.entropy.coef =
         o->entropy_adaptive ? entropy_applied(&me->entropy, o->entropy_target) : o->entropy_bonus;
     for (uint32_t s = 0; s < in->n_seq; s++)
         *loss += sequence(&c, in, s);
-    in->tally[0] += c.entropy_active;
-    in->tally[1] += c.tokens_active;
+    in->tally[0] += c.entropy.sum_active;
+    in->tally[1] += c.entropy.tokens_active;
     report(&c, me, in);
     return DOWEL_OK;
 }
