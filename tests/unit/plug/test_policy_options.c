@@ -281,6 +281,26 @@ static void test_rloo_advantages(void **state)
     expect(f, "rloo", "{\"kl\":0}", rollout(&f->arena, 3, 2, r), (double[]){1, -1, 0});
 }
 
+/* T22: a prompt whose answers teach nothing counts as one, whatever the advantages are divided by.
+ */
+static void test_t22_zero_std_by_prompt(void **state)
+{
+    fixture *f = *state;
+    static const char *const scale[] = {"group", "batch", "none"};
+    const double r[] = {1, 1, 0, 1, 0, 0, 2, 2};
+    for (int k = 0; k < 3; k++) {
+        char options[40];
+        metrics m = {0};
+        credit c;
+        snprintf(options, sizeof options, "{\"scale_rewards\":\"%s\"}", scale[k]);
+        dw_instance *i = instance_make(f, "grpo", options, &m);
+        estimate(i, rollout(&f->arena, 8, 2, r), &c);
+        near(metric_of(&m, "frac_reward_zero_std"), 0.75, 0);
+        assert_true(c.advantage[0] == 0 && c.advantage[4] < 0);
+        dw_instance_destroy(i);
+    }
+}
+
 static void test_rloo_normalized(void **state)
 {
     fixture *f = *state;
@@ -353,15 +373,11 @@ static void test_moving_baseline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_t25_correction),
-        cmocka_unit_test(test_vespo_correction),
-        cmocka_unit_test(test_off_policy),
-        cmocka_unit_test(test_adaptive_entropy),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_asks_for_what_it_needs),
-        cmocka_unit_test(test_rloo_advantages),
-        cmocka_unit_test(test_rloo_normalized),
-        cmocka_unit_test(test_reinforce_baselines),
+        cmocka_unit_test(test_t25_correction),  cmocka_unit_test(test_vespo_correction),
+        cmocka_unit_test(test_off_policy),      cmocka_unit_test(test_adaptive_entropy),
+        cmocka_unit_test(test_refused),         cmocka_unit_test(test_asks_for_what_it_needs),
+        cmocka_unit_test(test_rloo_advantages), cmocka_unit_test(test_t22_zero_std_by_prompt),
+        cmocka_unit_test(test_rloo_normalized), cmocka_unit_test(test_reinforce_baselines),
         cmocka_unit_test(test_moving_baseline),
     };
     return cmocka_run_group_tests(tests, setup_registry, teardown_registry);
