@@ -2,10 +2,11 @@
  * sampled tokens, as a policy gradient. */
 #include <dowel/plugin.h>
 
-#include "../primitives.h"
+#include "../policy_terms.h"
 #include "../tokens.h"
 
 enum { POLICY_GRADIENT, CLIPPED, TOP1 };
+static const char *const normalizers[] = {"token", "sequence", "constant", NULL}; /* as NORM_ */
 static const char *const losses[] = {"policy_gradient", "clipped", "top1", NULL};
 
 /* One struct for the three plugins; what a plugin's table leaves out stays 0. */
@@ -87,18 +88,13 @@ static dowel_status check(const struct opts *o, const dowel_batch *in, dowel_err
 
 /* ---- the loss of one token ---- */
 
-struct term {
-    double value, slope;
-};
-
 /* The advantage is a constant. */
 static struct term policy_term(const struct opts *o, double l, double old, double a)
 {
     if (o->loss == POLICY_GRADIENT)
         return (struct term){-a * l, -a};
-    double ratio = exp(fmin(l - old, 300)), lo = 1 - o->clip, hi = 1 + o->clip_high;
-    int active = !(a > 0 && ratio > hi) && !(a < 0 && ratio < lo);
-    return (struct term){-fmin(ratio * a, fmin(fmax(ratio, lo), hi) * a), active ? -a * ratio : 0};
+    const struct policy_rule rule = {.low = o->clip, .high = o->clip_high, .cap = INFINITY};
+    return clip_term(&rule, ratio_of(l - old), a);
 }
 
 /* KL(student | teacher) of "this token or any other". The clamp keeps the derivative: a student
@@ -123,7 +119,7 @@ static double sequence(const struct opts *o, const dowel_batch *in, uint32_t s, 
     const double *l = dowel_x(in, DOWEL_LOGP), *old = dowel_x(in, DOWEL_OLD_LOGP);
     const double *tea = dowel_x(in, DOWEL_TEACHER_LOGP);
     double *grad = dowel_grad(in, DOWEL_LOGP), total = 0, n = dowel_seq_len(in, s);
-    double scale = dowel_x(in, DOWEL_WEIGHT)[s] * token_share(o->normalizer, in, n, in->step_toks);
+    double scale = dowel_x(in, DOWEL_WEIGHT)[s] * normalizer_of(o->normalizer, in, n);
     for (uint32_t t = in->start[s]; t < in->start[s + 1]; t++) {
         if (!in->mask[t])
             continue;
@@ -253,7 +249,7 @@ static void to_go(const struct opts *o, const dowel_batch *in, uint32_t s, doubl
 static double exact_part(const struct opts *o, const dowel_batch *in, uint32_t s)
 {
     double n = dowel_seq_len(in, s);
-    double scale = dowel_x(in, DOWEL_WEIGHT)[s] * token_share(o->normalizer, in, n, in->step_toks);
+    double scale = dowel_x(in, DOWEL_WEIGHT)[s] * normalizer_of(o->normalizer, in, n);
     dowel_seq_add(in, s, dowel_grad(in, DOWEL_DIVERGENCE), scale);
     return scale * dowel_seq_sum(in, s, dowel_x(in, DOWEL_DIVERGENCE), NULL);
 }

@@ -3,9 +3,10 @@
 #include <dowel/plugin.h>
 #include <math.h>
 
-#include "../tokens.h"
+#include "../policy_terms.h"
 
 enum { SAMPLED_TOKEN, DISTRIBUTION };
+static const char *const normalizers[] = {"token", "sequence", "constant", NULL}; /* as NORM_ */
 static const char *const modes[] = {"sampled_token", "distribution", NULL};
 
 struct opts {
@@ -107,8 +108,9 @@ static double sequence(const struct opts *o, const dowel_batch *in, uint32_t s, 
     double *grad = dowel_grad(in, sampled ? DOWEL_LOGP : DOWEL_DIVERGENCE), n, total = 0;
     uint32_t from = begin(o, in, s, &n);
     double scale = dowel_x(in, DOWEL_WEIGHT)[s];
-    if (n > 0)
-        scale *= token_share(o->normalizer, in, n, in->total[0]);
+    if (n > 0) /* the skipped are not in the step's tokens */
+        scale *=
+            o->normalizer == NORM_TOKEN ? 1 / in->total[0] : normalizer_of(o->normalizer, in, n);
     for (uint32_t t = from; t < in->start[s + 1]; t++) {
         if (!in->mask[t])
             continue;
