@@ -51,8 +51,8 @@ static inline dowel_status pairs_find(const dowel_batch *in, struct pair **list,
     if (in->n_seq > 0 && !label)
         return dowel_fail(err, DOWEL_E_ARG, "the batch has no labels; give it pairs");
     for (uint32_t w = 0; w < in->n_seq; w++) {
-        if (!(label[w] > 0))
-            continue; /* visited through its winner */
+        if (!(label[w] > 0) || in->role[w] == DOWEL_GOLD)
+            continue; /* a rejected half is visited through its winner */
         dowel_status st = pair_at(in, w, &(*list)[*n], err);
         if (st != DOWEL_OK)
             return st;
@@ -101,6 +101,24 @@ static inline void pair_sums(const dowel_batch *in, struct pair *p, const double
     }
 }
 
+/* For losses without a reference: logp becomes a mean over the tokens if so wanted, and the reward
+ * is beta times it. */
+static inline void pair_likelihoods(const dowel_batch *in, struct pair *p, bool mean, double beta)
+{
+    struct half *both[] = {&p->chosen, &p->rejected};
+    pair_sums(in, p, NULL);
+    for (int k = 0; k < 2; k++) {
+        both[k]->logp /= mean ? fmax(both[k]->n, 1) : 1;
+        both[k]->reward = beta * both[k]->logp;
+    }
+}
+
+/* A mean over no token says nothing: such a pair is left out of losses of means. */
+static inline bool pair_empty(const struct pair *p)
+{
+    return p->chosen.n == 0 || p->rejected.n == 0;
+}
+
 /* A pair's share of the mean over the step's pairs; a pair is two sequences. */
 static inline double pair_scale(const dowel_batch *in, const struct pair *p)
 {
@@ -136,8 +154,8 @@ static inline double answer_nll(const dowel_batch *in, uint32_t s, double weight
     return -scale * dowel_seq_sum(in, s, dowel_x(in, DOWEL_LOGP), NULL);
 }
 
-/* survey(): how many tokens the wanted answers of the step have. */
-enum { PAIR_CHOSEN_TOKENS = 0, PAIR_TOTALS };
+/* survey(): how many tokens the wanted answers of the step have, and the gold ones. */
+enum { PAIR_CHOSEN_TOKENS, PAIR_GOLD_TOKENS, PAIR_TOTALS };
 
 static inline dowel_status pairs_survey(void *self, const dowel_batch *in, double *sum,
                                         dowel_err *err)
@@ -146,10 +164,38 @@ static inline dowel_status pairs_survey(void *self, const dowel_batch *in, doubl
     (void)self;
     if (in->n_seq > 0 && !label)
         return dowel_fail(err, DOWEL_E_ARG, "the batch has no labels; give it pairs");
-    for (uint32_t s = 0; s < in->n_seq; s++)
-        if (label[s] > 0 && in->role[s] != DOWEL_MISMATCHED)
+    for (uint32_t s = 0; s < in->n_seq; s++) {
+        if (in->role[s] == DOWEL_GOLD)
+            sum[PAIR_GOLD_TOKENS] += dowel_seq_len(in, s);
+        else if (in->role[s] != DOWEL_MISMATCHED && label[s] > 0)
             sum[PAIR_CHOSEN_TOKENS] += dowel_seq_len(in, s);
+    }
     return DOWEL_OK;
+}
+
+/* The likelihood term on the wanted answers, and its metric. */
+static inline double pairs_nll(const dowel_batch *in, const struct pair *list, uint32_t n,
+                               double weight)
+{
+    double tokens = in->total[PAIR_CHOSEN_TOKENS], loss = 0, sum = 0, here = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        loss += answer_nll(in, list[i].chosen.seq, weight, tokens);
+        sum -= dowel_seq_sum(in, list[i].chosen.seq, dowel_x(in, DOWEL_LOGP), NULL);
+        here += list[i].chosen.n;
+    }
+    if (here > 0)
+        in->host->metric(in->host, "nll_loss", DOWEL_MEAN, sum / here, here);
+    return loss;
+}
+
+/* The same on the gold answers. */
+static inline double gold_nll(const dowel_batch *in, double weight)
+{
+    double loss = 0;
+    for (uint32_t s = 0; s < in->n_seq; s++)
+        if (in->role[s] == DOWEL_GOLD)
+            loss += answer_nll(in, s, weight, in->total[PAIR_GOLD_TOKENS]);
+    return loss;
 }
 
 /* ---- metrics ---- */
