@@ -33,6 +33,12 @@ static inline void labels_count(const dowel_batch *in, double *sum)
             sum[dowel_x(in, DOWEL_LABEL)[s] > 0 ? LABEL_WANTED : LABEL_UNWANTED] += 1;
 }
 
+/* How many there are: the mean of the loss is over them. Never 0 where loss() sees one. */
+static inline double labels_total(const dowel_batch *in)
+{
+    return in->total[LABEL_WANTED] + in->total[LABEL_UNWANTED];
+}
+
 /* Sums over the wanted (0) and the unwanted (1) answers of one batch. */
 struct label_sums {
     double n[2], reward[2], logp[2], logit[2], tokens[2], entropy;

@@ -251,4 +251,32 @@ static inline void pairs_report(const dowel_batch *in, const struct pair *list, 
     report_token_mean(in, list, n, "mean_token_accuracy", DOWEL_TOP1, SIDE_CHOSEN);
 }
 
+/* What TRL's online trainers add, over both halves; counted tokens only. Nothing for given text. */
+static inline void pairs_report_online(const dowel_batch *in, const struct pair *list, uint32_t n,
+                                       double beta)
+{
+    const double *logp = dowel_x(in, DOWEL_LOGP), *ref = dowel_x(in, DOWEL_REF_LOGP);
+    const dowel_column *reward = &in->col[DOWEL_REWARD];
+    const dowel_host *host = in->host;
+    double kl = 0, minus = 0, score = 0, answers = 2 * (double)n;
+    if (n == 0 || in->stop[list[0].chosen.seq] == 0)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        const uint32_t both[] = {list[i].chosen.seq, list[i].rejected.seq};
+        for (int k = 0; k < 2; k++) {
+            kl += ref ? dowel_seq_sum(in, both[k], logp, ref) : 0;
+            minus -= dowel_seq_sum(in, both[k], logp, NULL);
+            score += reward->x ? reward->x[(size_t)both[k] * reward->width] : 0;
+        }
+    }
+    host->metric(host, "objective/entropy", DOWEL_MEAN, minus / answers, answers);
+    if (!ref)
+        return;
+    host->metric(host, "objective/kl", DOWEL_MEAN, kl / answers, answers);
+    host->metric(host, "objective/non_score_reward", DOWEL_MEAN, -beta * kl / answers, answers);
+    if (reward->x)
+        host->metric(host, "objective/rlhf_reward", DOWEL_MEAN, (score - beta * kl) / answers,
+                     answers);
+}
+
 #endif

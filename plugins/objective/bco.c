@@ -109,7 +109,7 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
         if (!labelled(in, s))
             continue;
         double side = dowel_x(in, DOWEL_LABEL)[s] > 0 ? 1 : -1, r = reward(o, in, s);
-        double scale = dowel_x(in, DOWEL_WEIGHT)[s] / in->step_seqs, x = side * (r - delta);
+        double scale = dowel_x(in, DOWEL_WEIGHT)[s] / labels_total(in), x = side * (r - delta);
         *loss += scale * softplus(-x);
         dowel_seq_add(in, s, dowel_grad(in, DOWEL_LOGP), -scale * side * o->beta * sigmoid(-x));
         labels_add(in, s, r, &m);

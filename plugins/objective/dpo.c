@@ -361,6 +361,7 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
         if (f.used & BIT(k))
             *loss += aot(o, in, list, n, k == AOT, f.weight[k]);
     pairs_report(in, list, n);
+    pairs_report_online(in, list, n, o->beta);
     return DOWEL_OK;
 }
 

@@ -62,7 +62,7 @@ static dowel_status baseline(const struct opts *o, const dowel_batch *in, double
 {
     double n = in->total[KL_COUNT];
     *z = 0;
-    if (o->loss != KTO || in->total[LABEL_WANTED] + in->total[LABEL_UNWANTED] == 0)
+    if (o->loss != KTO || labels_total(in) == 0)
         return DOWEL_OK;
     if (n < 2)
         return dowel_fail(err, DOWEL_E_ARG,
@@ -79,7 +79,7 @@ static double answer(const struct opts *o, const dowel_batch *in, uint32_t s, do
     double d = dowel_seq_sum(in, s, dowel_x(in, DOWEL_LOGP), dowel_x(in, DOWEL_REF_LOGP));
     double side = dowel_x(in, DOWEL_LABEL)[s] > 0 ? 1 : -1;
     double weight = side > 0 ? o->desirable_weight : o->undesirable_weight;
-    double scale = weight * dowel_x(in, DOWEL_WEIGHT)[s] / in->step_seqs;
+    double scale = weight * dowel_x(in, DOWEL_WEIGHT)[s] / labels_total(in);
     double x = side * o->beta * (d - z);
     dowel_seq_add(in, s, dowel_grad(in, DOWEL_LOGP),
                   -scale * side * o->beta * sigmoid(x) * sigmoid(-x));
