@@ -35,7 +35,7 @@ static batch *labelled_batch(dw_arena *a, double z1, double z2)
 /* What loss() sees of it. */
 static batch *trained_part(dw_arena *a, dw_instance *i, batch *t)
 {
-    batch_survey(a, i, t);
+    survey_of(i, t, a);
     return batch_part(a, t, (uint32_t[]){0, 1}, 2);
 }
 
