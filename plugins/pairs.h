@@ -25,6 +25,9 @@ struct slope {
     double value, chosen, rejected;
 };
 
+/* What pairs_survey() finds in a step. */
+enum { PAIR_COUNT, PAIR_CHOSEN_TOKENS, PAIR_GOLD_TOKENS, PAIR_TOTALS };
+
 static inline dowel_status pair_at(const dowel_batch *in, uint32_t w, struct pair *p,
                                    dowel_err *err)
 {
@@ -41,7 +44,8 @@ static inline dowel_status pair_at(const dowel_batch *in, uint32_t w, struct pai
     return DOWEL_OK;
 }
 
-/* The pairs of a batch, in scratch memory. The answers' sums are not filled in yet. */
+/* The pairs of a batch that have a counted token, in scratch memory. The answers' sums are not
+ * filled in yet. */
 static inline dowel_status pairs_find(const dowel_batch *in, struct pair **list, uint32_t *n,
                                       dowel_err *err)
 {
@@ -56,7 +60,7 @@ static inline dowel_status pairs_find(const dowel_batch *in, struct pair **list,
         dowel_status st = pair_at(in, w, &(*list)[*n], err);
         if (st != DOWEL_OK)
             return st;
-        ++*n;
+        *n += (*list)[*n].chosen.n + (*list)[*n].rejected.n > 0;
     }
     return DOWEL_OK;
 }
@@ -119,10 +123,10 @@ static inline bool pair_empty(const struct pair *p)
     return p->chosen.n == 0 || p->rejected.n == 0;
 }
 
-/* A pair's share of the mean over the step's pairs; a pair is two sequences. */
+/* A pair's share of the mean over the step's pairs. */
 static inline double pair_scale(const dowel_batch *in, const struct pair *p)
 {
-    return 2 * p->weight / in->step_seqs;
+    return p->weight / in->total[PAIR_COUNT];
 }
 
 /* Adds scale times a loss of the two sums; returns its share of the loss. */
@@ -154,23 +158,21 @@ static inline double answer_nll(const dowel_batch *in, uint32_t s, double weight
     return -scale * dowel_seq_sum(in, s, dowel_x(in, DOWEL_LOGP), NULL);
 }
 
-/* survey(): how many tokens the wanted answers of the step have, and the gold ones. */
-enum { PAIR_CHOSEN_TOKENS, PAIR_GOLD_TOKENS, PAIR_TOTALS };
-
+/* survey(): the pairs of the step, the tokens of its wanted answers and those of the gold ones. */
 static inline dowel_status pairs_survey(void *self, const dowel_batch *in, double *sum,
                                         dowel_err *err)
 {
-    const double *label = dowel_x(in, DOWEL_LABEL);
+    struct pair *list;
+    uint32_t n;
+    dowel_status st = pairs_find(in, &list, &n, err);
     (void)self;
-    if (in->n_seq > 0 && !label)
-        return dowel_fail(err, DOWEL_E_ARG, "the batch has no labels; give it pairs");
-    for (uint32_t s = 0; s < in->n_seq; s++) {
+    sum[PAIR_COUNT] += n;
+    for (uint32_t i = 0; i < n; i++)
+        sum[PAIR_CHOSEN_TOKENS] += list[i].chosen.n;
+    for (uint32_t s = 0; s < in->n_seq; s++)
         if (in->role[s] == DOWEL_GOLD)
             sum[PAIR_GOLD_TOKENS] += dowel_seq_len(in, s);
-        else if (in->role[s] != DOWEL_MISMATCHED && label[s] > 0)
-            sum[PAIR_CHOSEN_TOKENS] += dowel_seq_len(in, s);
-    }
-    return DOWEL_OK;
+    return st;
 }
 
 /* The likelihood term on the wanted answers, and its metric. */

@@ -138,8 +138,10 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
 static const char *const shown[] = {"objective/model_scores", "rewards/margins", NULL};
 static const dowel_objective objective = {.size = sizeof objective,
                                           .feeds_on = DOWEL_ROLLOUTS,
+                                          .n_total = PAIR_TOTALS,
                                           .shown = shown,
                                           .observe = observe,
+                                          .survey = pairs_survey,
                                           .loss = loss};
 static const dowel_estimator estimator = {
     .size = sizeof estimator, .observe = ask_samples, .estimate = estimate};
