@@ -8,7 +8,9 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "train/pass.h"
 #include "train/progress.h"
+#include "train/reference.h"
 #include "train/reward.h"
 #include "train/rollout.h"
 
@@ -22,7 +24,7 @@ static dw_status eval_given(dw_live_task *t, dw_engine *e, dw_arena *a, dw_err *
     if (t->columns & DOWEL_BIT(DOWEL_REF_LOGP))
         DW_TRY(dw_reference_fill(t->job->reference, &s, true, err));
     dw_pass p = {.job = t->job, .engine = e, .set = &s, .weight = 1, .each_unit = !t->by_step};
-    DW_TRY(dw_step_pass(&p, err));
+    DW_TRY(dw_pass_run(&p, err));
     if (t->n_objective > 1) { /* beside the losses of each */
         char name[512];
         snprintf(name, sizeof name, "%sloss", t->prefix);

@@ -1,0 +1,19 @@
+/* One pass of a set through the model and every objective of its task. */
+#ifndef DW_TRAIN_PASS_H
+#define DW_TRAIN_PASS_H
+
+#include "train/set.h"
+
+/* One objective pass over a set: losses go to *loss unweighted, metrics to the job's sink. */
+typedef struct dw_pass {
+    dw_job *job;
+    dw_engine *engine;
+    dw_set *set;
+    double weight; /* of the task; gradients are scaled by it and the objective's own */
+    bool backward;
+    bool each_unit; /* evaluation: one loss call per row, so that metrics have parts */
+    double loss;    /* out: weighted sum */
+} dw_pass;
+dw_status dw_pass_run(dw_pass *p, dw_err *err);
+
+#endif
