@@ -15,8 +15,9 @@ enum { LABEL_WANTED, LABEL_UNWANTED, LABEL_TOTALS };
 /* An answer that is trained on: labelled, with a counted token. */
 static inline bool labelled(const dowel_batch *in, uint32_t s)
 {
+    double label = dowel_x(in, DOWEL_LABEL)[s];
     return in->role[s] != DOWEL_MISMATCHED && in->role[s] != DOWEL_GOLD &&
-           dowel_x(in, DOWEL_LABEL)[s] != 0 && dowel_seq_len(in, s) > 0;
+           (label > 0 || label < 0) && dowel_seq_len(in, s) > 0;
 }
 
 static inline dowel_status labels_check(const dowel_batch *in, dowel_err *err)

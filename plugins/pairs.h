@@ -208,8 +208,8 @@ static inline double gold_nll(const dowel_batch *in, double weight)
 enum { SIDE_CHOSEN = 1, SIDE_REJECTED = 2 };
 
 /* A mean over the tokens of one side or both; nothing where the column is not there. */
-static inline void report_token_mean(const dowel_batch *in, const struct pair *list, uint32_t n,
-                                     const char *name, uint32_t column, int sides)
+static inline void report_side_mean(const dowel_batch *in, const struct pair *list, uint32_t n,
+                                    const char *name, uint32_t column, int sides)
 {
     const double *x = dowel_x(in, column);
     double sum = 0, tokens = 0;
@@ -247,10 +247,10 @@ static inline void pairs_report(const dowel_batch *in, const struct pair *list, 
     host->metric(host, "rewards/accuracies", DOWEL_MEAN, right / pairs, pairs);
     host->metric(host, "logps/chosen", DOWEL_MEAN, lc / pairs, pairs);
     host->metric(host, "logps/rejected", DOWEL_MEAN, lr / pairs, pairs);
-    report_token_mean(in, list, n, "logits/chosen", DOWEL_MEAN_LOGIT, SIDE_CHOSEN);
-    report_token_mean(in, list, n, "logits/rejected", DOWEL_MEAN_LOGIT, SIDE_REJECTED);
-    report_token_mean(in, list, n, "entropy", DOWEL_ENTROPY, SIDE_CHOSEN | SIDE_REJECTED);
-    report_token_mean(in, list, n, "mean_token_accuracy", DOWEL_TOP1, SIDE_CHOSEN);
+    report_side_mean(in, list, n, "logits/chosen", DOWEL_MEAN_LOGIT, SIDE_CHOSEN);
+    report_side_mean(in, list, n, "logits/rejected", DOWEL_MEAN_LOGIT, SIDE_REJECTED);
+    report_side_mean(in, list, n, "entropy", DOWEL_ENTROPY, SIDE_CHOSEN | SIDE_REJECTED);
+    report_side_mean(in, list, n, "mean_token_accuracy", DOWEL_TOP1, SIDE_CHOSEN);
 }
 
 /* What TRL's online trainers add, over both halves; counted tokens only. Nothing for given text. */

@@ -323,14 +323,14 @@ static dowel_status prepare(const struct opts *o, const dowel_batch *in, struct 
 static double pair_loss(const struct opts *o, const struct forms *f, const dowel_batch *in,
                         const struct pair *p)
 {
-    const double *target = dowel_x(in, DOWEL_TARGET);
+    const double *targets = dowel_x(in, DOWEL_TARGET);
+    double target = targets && !isnan(targets[p->chosen.seq]) ? targets[p->chosen.seq] : 1;
     double wpo = o->wpo ? likely(in, &p->chosen) * likely(in, &p->rejected) : 1;
     double scale = wpo * pair_scale(in, p), loss = 0;
     for (int k = 0; k < N_LOSS; k++) {
         if (!(f->used & BIT(k) & ~SORTED))
             continue;
-        struct slope s =
-            SCORED & BIT(k) ? scored(o, k, p, target ? target[p->chosen.seq] : 1) : sided(o, k, p);
+        struct slope s = SCORED & BIT(k) ? scored(o, k, p, target) : sided(o, k, p);
         loss += pair_spread(in, p, scale * f->weight[k], s);
     }
     return loss;

@@ -297,6 +297,14 @@ static void test_online_dpo_metrics(void **state)
     t->role[1] = DOWEL_TRAINED;
     close_to(loss_of(i, t), 0.609470431);
     close_to(metric_of(&m, "objective/kl"), 0.375);
+    /* two pairs: the mean is over four answers */
+    batch *two = batch_part(&f->arena, t, (uint32_t[]){0, 1, 0, 1}, 4);
+    two->mate[0] = 1, two->mate[1] = 0, two->mate[2] = 3, two->mate[3] = 2;
+    memset(&m, 0, sizeof m);
+    loss_of(i, two);
+    close_to(metric_of(&m, "objective/kl"), 0.375);
+    close_to(metric_of(&m, "objective/entropy"), 5.1);
+    close_to(metric_of(&m, "objective/rlhf_reward"), 2 - 0.0375);
     memset(&m, 0, sizeof m);
     memset(t->stop, 0, 2);
     loss_of(i, t);

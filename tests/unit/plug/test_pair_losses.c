@@ -329,7 +329,8 @@ static void trap_t21_discopop_sign(void **state)
 static void trap_t32_hinge_edge(void **state)
 {
     fixture *f = *state;
-    batch *t = pair_of(&f->arena, 0, 0, -3.0, -4.0);
+    const double l[] = {-3, -4}, ref[2] = {0};
+    batch *t = short_pairs(&f->arena, 1, l, ref);
     dw_instance *i = instance_make(f, "slic", "{\"delta\":1,\"lambda\":0}", NULL);
     assert_true(loss_of(i, t) == 0);
     assert_true(t->col[DOWEL_LOGP].grad[0] == 0);
@@ -411,10 +412,86 @@ static void test_soft_labels(void **state)
 {
     fixture *f = *state;
     batch *t = pair_of(&f->arena, 1.25, -0.5, -3.0, -7.2);
-    put(column(&f->arena, t, DOWEL_TARGET, false), 2, (double[]){0.9, 0.9});
+    put(column(&f->arena, t, DOWEL_TARGET, false), 2, (double[]){0.9, 0.3}); /* the wanted half's */
     const row soft = {"dpo",         "{\"loss\":\"soft\"}", 0.626970431,
                       -0.0356361313, 0.0356361313,          false};
     check_row(f, &soft, t);
+    column(&f->arena, t, DOWEL_TARGET, false)[0] = NAN; /* the row does not say: 1 */
+    close_to(loss_with(f, "dpo", "{\"loss\":\"soft\"}", t), 0.609470431);
+}
+
+/* The unwanted half may come first; a mate without a label is no half. */
+static void test_order_of_halves(void **state)
+{
+    fixture *f = *state;
+    dw_err err = {{0}};
+    double loss = 0, total[3] = {1, 1, 0};
+    const double l[] = {-4, -3}, ref[] = {-3.5, -4.25};
+    batch *t = short_pairs(&f->arena, 1, l, ref);
+    put(column(&f->arena, t, DOWEL_LABEL, false), 2, (double[]){-1, 1});
+    const double g[] = {0.0456361313, -0.0456361313};
+    check_grad(f, "dpo", "{}", t, 0.609470431, g);
+    column(&f->arena, t, DOWEL_LABEL, false)[0] = 0;
+    dw_instance *i = instance_make(f, "dpo", NULL, NULL);
+    t->b.host = dw_instance_host(i);
+    t->b.total = total;
+    assert_true(dw_call_loss(i, &t->b, &loss, &err) < 0);
+    assert_non_null(strstr(err.text, "sequence 1 has no rejected half"));
+    dw_instance_destroy(i);
+}
+
+/* A row's weight multiplies both its preference and its likelihood; the divisors do not change. */
+static void test_row_weight(void **state)
+{
+    fixture *f = *state;
+    static const char *const id[] = {"dpo", "cpo", "orpo"};
+    static const char *const options[] = {"{\"sft\":1}", "{}", "{}"};
+    for (size_t k = 0; k < 3; k++) {
+        batch *t = pair_of(&f->arena, 1.25, -0.5, -3.0, -7.2);
+        double plain = loss_with(f, id[k], options[k], t);
+        put(column(&f->arena, t, DOWEL_WEIGHT, false), 2, (double[]){3, 3});
+        close_to(loss_with(f, id[k], options[k], t), 3 * plain);
+    }
+}
+
+/* A pair with an empty half has no means: nothing is added, whichever half it is. */
+static void test_no_mean(void **state)
+{
+    fixture *f = *state;
+    static const row rows[] = {{"simpo", "{}", 0, 0, 0, true},
+                               {"orpo", "{\"lambda\":1}", 0, 0, 0, true},
+                               {"cpo", "{\"loss\":\"ipo\",\"alpha\":0}", 0, 0, 0, true},
+                               {"tpo", "{\"loss\":\"tpo_l\",\"alpha\":0}", 0, 0, 0, true}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        for (int half = 0; half < 2; half++) {
+            batch *t = pair_of(&f->arena, 0, 0, -3.0, -7.2);
+            memset(t->mask + t->start[half], 0, half ? 8 : 5);
+            double nll = !strcmp(rows[k].id, "orpo") && half == 1 ? 0.6 : 0;
+            near(loss_with(f, rows[k].id, rows[k].options, t), nll, 1e-12);
+        }
+    }
+}
+
+/* Means over the counted tokens of a side, or of both. */
+static void test_token_metrics(void **state)
+{
+    fixture *f = *state;
+    metrics m = {0};
+    batch *t = policy_pair(&f->arena);
+    put(column(&f->arena, t, DOWEL_ENTROPY, false), 5, (double[]){1, 2, 3, 4, 6});
+    put(column(&f->arena, t, DOWEL_TOP1, false), 5, (double[]){1, 0, 0, 1, 1});
+    put(column(&f->arena, t, DOWEL_MEAN_LOGIT, false), 5, (double[]){-1, -2, -3, 5, 7});
+    t->mask[1] = 0;
+    dw_instance *i = instance_make(f, "dpo", NULL, &m);
+    loss_of(i, t);
+    close_to(metric_of(&m, "logits/chosen"), -2);
+    close_to(metric_of(&m, "logits/rejected"), 6);
+    close_to(metric_of(&m, "entropy"), 3.5);
+    close_to(metric_of(&m, "mean_token_accuracy"), 0.5);
+    close_to(metric_of(&m, "logps/chosen"), -2.5);
+    close_to(metric_of(&m, "rewards/chosen"), -0.01);
+    close_to(metric_of(&m, "rewards/rejected"), 0);
+    dw_instance_destroy(i);
 }
 
 int main(void)
@@ -438,6 +515,10 @@ int main(void)
         cmocka_unit_test(test_mix),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_soft_labels),
+        cmocka_unit_test(test_order_of_halves),
+        cmocka_unit_test(test_row_weight),
+        cmocka_unit_test(test_no_mean),
+        cmocka_unit_test(test_token_metrics),
     };
     return cmocka_run_group_tests(tests, setup_registry, teardown_registry);
 }

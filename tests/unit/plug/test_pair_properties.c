@@ -317,6 +317,11 @@ static void test_empty_half(void **state)
             batch *p = trained(&f->arena, i, t, plain, N_TRAINED);
             p->b.tally = tally;
             loss_of(i, p); /* dw_call_loss refuses what is not finite */
+            for (uint32_t at = 0; at < N_TRAINED; at += subjects[s].unit) {
+                batch *one = batch_part(&f->arena, t, plain + at, subjects[s].unit);
+                one->b.tally = tally;
+                loss_of(i, one);
+            }
             for (size_t k = 0; k < m.n; k++)
                 assert_true(isfinite(metric_of(&m, m.m[k].name)));
             dw_instance_destroy(i);
