@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../pair_losses.h"
-#include "../pairs.h"
+#include "../pairs_report.h"
 
 enum {
     SIGMOID,

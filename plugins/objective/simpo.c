@@ -3,7 +3,7 @@
 #include <dowel/plugin.h>
 
 #include "../pair_losses.h"
-#include "../pairs.h"
+#include "../pairs_report.h"
 
 struct opts {
     double beta, gamma, gamma_beta_ratio, alpha, label_smoothing, sft;

@@ -3,7 +3,7 @@
 #include <dowel/plugin.h>
 
 #include "../pair_losses.h"
-#include "../pairs.h"
+#include "../pairs_report.h"
 
 enum { CHOSEN, GOLD };
 static const char *const targets[] = {"chosen", "gold", NULL};

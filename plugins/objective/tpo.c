@@ -3,7 +3,7 @@
 #include <dowel/plugin.h>
 
 #include "../pair_losses.h"
-#include "../pairs.h"
+#include "../pairs_report.h"
 
 enum { SIGMOID, HINGE, IPO, TPO_L };
 static const char *const losses[] = {"sigmoid", "hinge", "ipo", "tpo_l", NULL};

@@ -4,7 +4,7 @@
 
 #include "../online.h"
 #include "../pair_losses.h"
-#include "../pairs.h"
+#include "../pairs_report.h"
 
 enum { SIGMOID, IPO };
 static const char *const losses[] = {"sigmoid", "ipo", NULL};
