@@ -175,22 +175,7 @@ static inline dowel_status pairs_survey(void *self, const dowel_batch *in, doubl
     return st;
 }
 
-/* The likelihood term on the wanted answers, and its metric. */
-static inline double pairs_nll(const dowel_batch *in, const struct pair *list, uint32_t n,
-                               double weight)
-{
-    double tokens = in->total[PAIR_CHOSEN_TOKENS], loss = 0, sum = 0, here = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        loss += answer_nll(in, list[i].chosen.seq, weight, tokens);
-        sum -= dowel_seq_sum(in, list[i].chosen.seq, dowel_x(in, DOWEL_LOGP), NULL);
-        here += list[i].chosen.n;
-    }
-    if (here > 0)
-        in->host->metric(in->host, "nll_loss", DOWEL_MEAN, sum / here, here);
-    return loss;
-}
-
-/* The same on the gold answers. */
+/* The likelihood of the gold answers. */
 static inline double gold_nll(const dowel_batch *in, double weight)
 {
     double loss = 0;

@@ -4,6 +4,21 @@
 
 #include "pairs.h"
 
+/* The likelihood term on the wanted answers, and its metric. */
+static inline double pairs_nll(const dowel_batch *in, const struct pair *list, uint32_t n,
+                               double weight)
+{
+    double tokens = in->total[PAIR_CHOSEN_TOKENS], loss = 0, sum = 0, here = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        loss += answer_nll(in, list[i].chosen.seq, weight, tokens);
+        sum -= dowel_seq_sum(in, list[i].chosen.seq, dowel_x(in, DOWEL_LOGP), NULL);
+        here += list[i].chosen.n;
+    }
+    if (here > 0)
+        in->host->metric(in->host, "nll_loss", DOWEL_MEAN, sum / here, here);
+    return loss;
+}
+
 /* The columns for metrics alone: entropy, hits and raw logits; no derivative. */
 #define PAIR_SHOWN (DOWEL_BIT(DOWEL_ENTROPY) | DOWEL_BIT(DOWEL_TOP1) | DOWEL_BIT(DOWEL_MEAN_LOGIT))
 

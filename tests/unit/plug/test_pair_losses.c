@@ -191,8 +191,6 @@ static void test_golden_tpo(void **state)
     check_grad(f, "slic", "{\"target\":\"gold\",\"lambda\":0.25}", t, 0.25 * 0.7, grad);
 }
 
-/* ---- traps ---- */
-
 static double metric_after(fixture *f, const char *id, const char *options, batch *t,
                            const char *name)
 {
@@ -210,6 +208,50 @@ static double loss_with(fixture *f, const char *id, const char *options, batch *
     dw_instance_destroy(i);
     return loss;
 }
+
+/* Implicit rewards of 1, 0.2 and -0.5 in the order of their ranks. */
+static void test_golden_lists(void **state)
+{
+    fixture *f = *state;
+    static const char *const options[] = {"{\"beta\":0.5}",
+                                          "{\"beta\":0.5,\"loss\":\"choose_two\"}"};
+    const double loss[] = {0.917481122, 0.325233331};
+    const double d[][3] = {{-0.063148583, -0.402078062, 0.465226646},
+                           {-0.00726223632, -0.164150348, 0.171412584}};
+    for (int k = 0; k < 2; k++) {
+        double grad[5], total;
+        batch *t = batch_make(&f->arena, 3, (uint32_t[]){2, 1, 2});
+        put(column(&f->arena, t, DOWEL_LOGP, true), 5, (double[]){-1, -2, -3, -4, -5});
+        put(column(&f->arena, t, DOWEL_REF_LOGP, false), 5, (double[]){-1.1, -2.3, -5, -3.5, -4.5});
+        put(column(&f->arena, t, DOWEL_RANK, false), 3, (double[]){2, 1, 3});
+        column(&f->arena, t, DOWEL_WEIGHT, false);
+        for (uint32_t s = 0; s < 3; s++)
+            for (uint32_t q = t->start[s]; q < t->start[s + 1]; q++)
+                grad[q] = 0.5 * d[k][s];
+        check_grad(f, "dpo_list", options[k], t, loss[k], grad);
+        total = loss_with(f, "dpo_list", "{\"beta\":0.5,\"loss\":\"pick_best\"}", t);
+        close_to(total, log(exp(1) + exp(0.2) + exp(-0.5)) - 1);
+        assert_true(metric_after(f, "dpo_list", options[k], t, "rewards/accuracies") == 1);
+        close_to(metric_after(f, "dpo_list", options[k], t, "rewards/margins"),
+                 (0.8 + 0.7 + 1.5) / 3);
+        close_to(metric_after(f, "dpo_list", options[k], t, "rewards/best"), 1);
+        close_to(metric_after(f, "dpo_list", options[k], t, "rewards/worst"), -0.5);
+    }
+}
+
+/* A pair is a list of two: DPO. */
+static void test_pair_is_a_list(void **state)
+{
+    fixture *f = *state;
+    static const row rows[] = {
+        {"dpo_list", "{}", 0.609470431, -0.0456361313, 0.0456361313, false},
+        {"dpo_list", "{\"loss\":\"choose_two\"}", 0.609470431, -0.0456361313, 0.0456361313, false},
+        {"dpo_list", "{\"loss\":\"pick_best\"}", 0.609470431, -0.0456361313, 0.0456361313, false}};
+    for (size_t k = 0; k < 3; k++)
+        check_row(f, &rows[k], pair_of(&f->arena, 1.25, -0.5, -3.0, -7.2));
+}
+
+/* ---- traps ---- */
 
 static void refused(fixture *f, const char *id, const char *options, const char *words)
 {
@@ -502,6 +544,8 @@ int main(void)
         cmocka_unit_test(test_golden_aot),
         cmocka_unit_test(test_golden_ld),
         cmocka_unit_test(test_golden_tpo),
+        cmocka_unit_test(test_golden_lists),
+        cmocka_unit_test(test_pair_is_a_list),
         cmocka_unit_test(trap_t12_alpha_and_overflow),
         cmocka_unit_test(trap_t13_wpo_weights),
         cmocka_unit_test(trap_t16_gamma_and_ratio),

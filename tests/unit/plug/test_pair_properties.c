@@ -13,6 +13,7 @@ enum {
     CONSTANT = 2, /* has factors that count as constants, so the loss has another derivative */
     SHIFT = 4,    /* sees only the difference of the two log-ratios */
     MIXED = 8,    /* one half of a pair comes from another sampler */
+    RANKED = 16,  /* three ranked answers, some of them equals, instead of a pair and gold */
 };
 
 typedef struct subject {
@@ -84,6 +85,10 @@ static const subject subjects[] = {
     {"tpo", "{\"alpha\":0}", PAIR, 0},
     {"slic", "{\"delta\":3}", PAIR, 0},
     {"slic", "{\"target\":\"gold\"}", TRIPLE, 0},
+    {"dpo_list", "{}", PAIR, 0},
+    {"dpo_list", "{\"beta\":0.7}", TRIPLE, RANKED},
+    {"dpo_list", "{\"loss\":\"choose_two\"}", TRIPLE, RANKED},
+    {"dpo_list", "{\"loss\":\"pick_best\"}", TRIPLE, RANKED},
     {"kto", "{}", SINGLE, 0},
     {"kto", "{\"desirable_weight\":1.3,\"undesirable_weight\":0.7,\"beta\":0.5}", SINGLE, 0},
     {"kto", "{\"loss\":\"apo_zero_unpaired\"}", SINGLE, 0},
@@ -113,6 +118,7 @@ static void fill_tokens(dw_arena *a, batch *t, uint64_t key)
     }
 }
 
+/* `label` takes the ranks of those that are ranked. */
 static void make_unit(const subject *s, batch *t, uint32_t q, double *label)
 {
     uint32_t in = q % s->unit;
@@ -121,6 +127,10 @@ static void make_unit(const subject *s, batch *t, uint32_t q, double *label)
         return;
     }
     t->group[q] = (int32_t)(q / s->unit);
+    if (s->traits & RANKED) {
+        label[q] = (q / 3) % 2 && in < 2 ? 1 : 1 + (double)((in + q / 3) % 3);
+        return;
+    }
     if (in == 2) {
         t->role[q] = DOWEL_GOLD;
         return;
@@ -139,7 +149,8 @@ static batch *random_batch(dw_arena *a, const subject *s, uint64_t key)
         len[q] = 1 + (uint32_t)dw_random_below(7, DW_RNG_TEST, key, q, 9);
     batch *t = batch_make(a, N_SEQ, len);
     fill_tokens(a, t, key);
-    double *label = column(a, t, DOWEL_LABEL, false), *w = column(a, t, DOWEL_WEIGHT, false);
+    double *label = column(a, t, s->traits & RANKED ? DOWEL_RANK : DOWEL_LABEL, false),
+           *w = column(a, t, DOWEL_WEIGHT, false);
     double *target = column(a, t, DOWEL_TARGET, false);
     for (uint32_t q = 0; q < N_SEQ; q++) {
         w[q] = uniform(key + 800, q, 0.5, 2);
