@@ -118,6 +118,26 @@ static const golden rows[] = {
      {0.0190325164, 0.0190325164, -0.0442805516, -0.0442805516, 0.0362538494},
      true,
      0},
+    /* from TRL 1.16 run on the same numbers; lsampler = lold - log(2, 3, 0.5; 1.5, 3) */
+    {"grpo",
+     "{\"loss\":\"gspo\",\"clip\":0.1,\"clip_high\":0.1,\"kl\":1,\"kl_estimator\":\"k3_weighted\"}",
+     0.194970102,
+     {-0.1216808133, -0.1216808133, -0.177146812, 0.2496659994, 0.3503340006},
+     false,
+     0},
+    {"grpo",
+     "{\"loss\":\"vespo\",\"correction\":\"token_truncate\",\"correction_max\":10}",
+     -0.02598423384,
+     {-0.0011228726, -0.0011228726, -0.0011228726, 0.0199428586, 0.0199428586},
+     false,
+     0},
+    {"grpo",
+     "{\"correction\":\"token_mask\",\"correction_max\":10,\"kl\":1,\"kl_estimator\":\"k3_"
+     "weighted\"}",
+     0.4747051962,
+     {0.0244280552, -0.4162252123, -0.1261525316, -0.0268128018, 1.1337867702},
+     false,
+     0},
     /* -A l over the step's answers */
     {"reinforce", "{}", 0.5 * (0.8 * 3.5 - 1.2 * 1.5), {-0.4, -0.4, -0.4, 0.6, 0.6}, false, 0},
 };
@@ -130,6 +150,9 @@ static void test_golden(void **state)
         metrics m = {0};
         dw_instance *i = instance_make(f, rows[r].id, rows[r].options, &m);
         batch *t = golden_rollout(&f->arena);
+        double *from = column(&f->arena, t, DOWEL_SAMPLER_LOGP, false);
+        for (int k = 0; k < 5; k++)
+            from[k] = at(t, DOWEL_OLD_LOGP)[k] - log((double[]){2, 3, 0.5, 1.5, 3}[k]);
         if (rows[r].no_advantage)
             memset(at(t, DOWEL_ADVANTAGE), 0, 5 * sizeof(double));
         near(loss_of(i, t), rows[r].loss, 1e-8);
