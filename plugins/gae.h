@@ -60,28 +60,6 @@ static inline void gae_explained(const dowel_batch *in, const dowel_credit *out)
         in->host->metric(in->host, "val/var_explained", DOWEL_MEAN, 1 - miss / sq, n);
 }
 
-/* The rewards of every token, before they are standardised; *m sums what is reported. */
-static inline void gae_rewards(const struct shaping *o, struct shaping_state *st,
-                               const dowel_batch *in, dowel_credit *out, double *r,
-                               struct stream_sums *m)
-{
-    const dowel_host *host = in->host;
-    double *score = host->scratch(host, (in->n_seq + 1) * sizeof *score);
-    shaping_scores(o, st, in, out, score);
-    for (uint32_t s = 0; s < in->n_seq; s++) {
-        if (in->role && in->role[s] != DOWEL_TRAINED)
-            continue;
-        uint32_t spans = stream_spans(in, s, 0, r);
-        if (isnan(score[s]) && spans == 0)
-            out->keep[s] = 0; /* nothing has an opinion on it */
-        if (!shaping_uses(in, out, s))
-            continue;
-        stream_count(o, in, s, m);
-        stream_kl(o, in, s, shaping_kl(o, st), r, m);
-        r[stream_last(in, s)] += isnan(score[s]) ? 0 : score[s];
-    }
-}
-
 static inline dowel_status gae_estimate(const struct gae_opts *o, struct shaping_state *st,
                                         const dowel_batch *in, dowel_credit *out, dowel_err *err)
 {
@@ -96,7 +74,9 @@ static inline dowel_status gae_estimate(const struct gae_opts *o, struct shaping
     if (out->ret && out->ret_width != 1)
         return dowel_fail(err, DOWEL_E_ARG, "returns for %u heads, expected 1", out->ret_width);
     double *r = host->scratch(host, (in->n_tok + 1) * sizeof *r);
-    gae_rewards(&o->shape, st, in, out, r, &m);
+    double *score = host->scratch(host, (in->n_seq + 1) * sizeof *score);
+    shaping_scores(&o->shape, st, in, out, score);
+    stream_rewards(&o->shape, st, in, out, score, r, &m);
     if (o->whiten_rewards)
         stream_whiten(in, out, r, o->whiten_population, false);
     const struct gae_stream k = {.r = r,

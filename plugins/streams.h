@@ -92,6 +92,26 @@ static inline void stream_report(const struct shaping *o, const struct shaping_s
     host->metric(host, "objective/rlhf_reward", DOWEL_MEAN, (m->score + m->non_score) / m->n, m->n);
 }
 
+/* The rewards of all tokens: spans, scores at the last token, divergence. An answer that nothing
+ * has an opinion on is dropped. */
+static inline void stream_rewards(const struct shaping *o, const struct shaping_state *st,
+                                  const dowel_batch *in, dowel_credit *out, const double *score,
+                                  double *r, struct stream_sums *m)
+{
+    for (uint32_t s = 0; s < in->n_seq; s++) {
+        if (in->role && in->role[s] != DOWEL_TRAINED)
+            continue;
+        uint32_t spans = stream_spans(in, s, 0, r);
+        if (isnan(score[s]) && spans == 0)
+            out->keep[s] = 0;
+        if (!shaping_uses(in, out, s))
+            continue;
+        stream_count(o, in, s, m);
+        stream_kl(o, in, s, shaping_kl(o, st), r, m);
+        r[stream_last(in, s)] += isnan(score[s]) ? 0 : score[s];
+    }
+}
+
 /* g[t] = r[t] + gamma g[next trained token] */
 static inline void stream_returns(const dowel_batch *in, uint32_t s, double gamma, const double *r,
                                   double *g)
