@@ -97,18 +97,16 @@ static inline double shaping_eos(const struct shaping *o, const dowel_batch *in,
                                            : r;
 }
 
-/* All scores of column `part` of REWARD (0: the mix) enter the running statistics, as they are. */
-static inline void shaping_note(const dowel_batch *in, struct shaping_state *st, uint32_t part)
+/* All raw[n_seq] that are there enter the running statistics, as they are. */
+static inline void shaping_note(const dowel_batch *in, struct shaping_state *st, const double *raw)
 {
-    const dowel_column *c = &in->col[DOWEL_REWARD];
     for (uint32_t s = 0; s < in->n_seq; s++) {
-        double r = c->x[(size_t)s * c->width + part];
-        if (isnan(r) || (in->role && in->role[s] != DOWEL_TRAINED))
+        if (isnan(raw[s]) || (in->role && in->role[s] != DOWEL_TRAINED))
             continue;
-        double d = r - st->mean;
+        double d = raw[s] - st->mean;
         st->n += 1;
         st->mean += d / st->n;
-        st->m2 += d * (r - st->mean);
+        st->m2 += d * (raw[s] - st->mean);
     }
 }
 
@@ -126,21 +124,30 @@ static inline double shaping_score(const struct shaping *o, const struct shaping
     return fmin(fmax(r, o->reward_min), o->reward_max);
 }
 
-/* Fills score[n_seq]; NaN where there is none. Drops what is cut off if it is to be. */
-static inline void shaping_scores(const struct shaping *o, struct shaping_state *st,
-                                  const dowel_batch *in, dowel_credit *out, double *score)
+/* Turns raw scores into shaped ones in place. Drops answers that cannot be credited: those without
+ * a trained token, and what is cut off if it is to be. */
+static inline void shaping_apply(const struct shaping *o, struct shaping_state *st,
+                                 const dowel_batch *in, dowel_credit *out, double *score)
 {
-    const dowel_column *c = &in->col[DOWEL_REWARD];
-    const bool there = dowel_x(in, DOWEL_REWARD) != NULL;
-    if (o->normalize_rewards && there)
-        shaping_note(in, st, 0);
+    if (o->normalize_rewards)
+        shaping_note(in, st, score);
     for (uint32_t s = 0; s < in->n_seq; s++) {
-        score[s] = shaping_score(o, st, in, s, there ? c->x[(size_t)s * c->width] : NAN);
+        score[s] = shaping_score(o, st, in, s, score[s]);
         if (o->mask_truncated && in->stop && in->stop[s] == DOWEL_STOP_LENGTH)
             out->keep[s] = 0;
         if (dowel_seq_len(in, s) == 0)
-            out->keep[s] = 0; /* no token for the credit to go to */
+            out->keep[s] = 0;
     }
+}
+
+/* Fills score[n_seq] from the mix of rewards; NaN where there is none. */
+static inline void shaping_scores(const struct shaping *o, struct shaping_state *st,
+                                  const dowel_batch *in, dowel_credit *out, double *score)
+{
+    const double *x = dowel_x(in, DOWEL_REWARD);
+    for (uint32_t s = 0; s < in->n_seq; s++)
+        score[s] = x ? x[(size_t)s * in->col[DOWEL_REWARD].width] : NAN;
+    shaping_apply(o, st, in, out, score);
 }
 
 /* d = log policy - log reference of one token; beyond 300 nats it is cut off. */
