@@ -52,16 +52,18 @@ static size_t split(dowel_text t, struct word *w)
     return n;
 }
 
-/* Sorts n places by the number of what begins there, together with `behind` places further on, and
- * numbers the different ones: with one more doubling every time, an n-gram is one number. */
+/* An n-gram by the number of its first n - 1 words and that of its last. */
 struct pair {
     size_t a, b, place;
 };
+
 static int by_pair(const void *a, const void *b)
 {
     const struct pair *x = a, *y = b;
     return x->a != y->a ? (x->a < y->a ? -1 : 1) : x->b < y->b ? -1 : x->b > y->b;
 }
+
+/* Gives the n-grams at n places, one word longer than id[] says, their numbers: how many differ. */
 static size_t extend(struct pair *p, size_t n, size_t *id, const size_t *word)
 {
     size_t different = 0;
