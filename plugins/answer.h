@@ -2,12 +2,12 @@
 #ifndef DOWEL_PLUGINS_ANSWER_H
 #define DOWEL_PLUGINS_ANSWER_H
 
-#include <ctype.h>
 #include <dowel/plugin.h>
-#include <math.h>
 #include <regex.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "number.h"
 
 enum { ANSWER_AUTO = 0, ANSWER_TEXT = 1, ANSWER_NUMBER = 2 };
 static const char *const answer_comparisons[] = {"auto", "text", "number", NULL};
@@ -122,63 +122,9 @@ static inline bool answer_find(const regex_t *re, const dowel_text *t, dowel_tex
     return found;
 }
 
-static inline dowel_text answer_trim(dowel_text t)
-{
-    while (t.len > 0 && isspace((unsigned char)t.ptr[0])) {
-        t.ptr++;
-        t.len--;
-    }
-    while (t.len > 0 && isspace((unsigned char)t.ptr[t.len - 1]))
-        t.len--;
-    return t;
-}
-
 /* ---- comparing ---- */
 
-static inline bool answer_currency(dowel_text *t)
-{
-    static const char *const sign[] = {"$", "\xe2\x82\xac", "\xc2\xa3", "\xc2\xa5"};
-    for (size_t i = 0; i < sizeof sign / sizeof *sign; i++) {
-        size_t n = strlen(sign[i]);
-        if (t->len >= n && !memcmp(t->ptr, sign[i], n)) {
-            t->ptr += n;
-            t->len -= n;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* "$1,234.50", "-72", "72." and "72%": commas must stand between digits; no hexadecimal, no inf. */
-static inline bool answer_number(dowel_text t, double *out)
-{
-    char digits[64], *end;
-    size_t n = 0;
-    t = answer_trim(t);
-    while (t.len > 0 && strchr(".,%", t.ptr[t.len - 1]) && t.ptr[t.len - 1])
-        t.len--;
-    answer_currency(&t);
-    if (t.len > 0 && (*t.ptr == '-' || *t.ptr == '+')) {
-        digits[n++] = *t.ptr++;
-        t.len--;
-        answer_currency(&t);
-    }
-    for (uint64_t i = 0; i < t.len; i++) {
-        unsigned char c = (unsigned char)t.ptr[i];
-        if (c == ',' && i > 0 && isdigit((unsigned char)t.ptr[i - 1]) && i + 1 < t.len &&
-            isdigit((unsigned char)t.ptr[i + 1]))
-            continue;
-        if (!(isdigit(c) || c == '.' || c == 'e' || c == 'E' || c == '-' || c == '+') ||
-            n + 1 >= sizeof digits)
-            return false;
-        digits[n++] = (char)c;
-    }
-    digits[n] = 0;
-    *out = strtod(digits, &end);
-    return n > 0 && end != digits && !*end && isfinite(*out);
-}
-
-static unsigned char answer_fold(const struct answer_opts *o, char c)
+static inline unsigned char answer_fold(const struct answer_opts *o, char c)
 {
     unsigned char x = (unsigned char)c;
     return o->ignore_case && x >= 'A' && x <= 'Z' ? (unsigned char)(x - 'A' + 'a') : x;
@@ -211,8 +157,8 @@ static inline dowel_status answer_wanted(const struct answer *m, const dowel_hos
     if (m->has_field_pattern && !answer_find(&m->field_pattern, &whole, out))
         return dowel_fail(err, DOWEL_E_ARG, "field '%.60s': '%.100s' has no match of '%.100s'",
                           o->field, whole.ptr, o->field_pattern);
-    *out = answer_trim(*out);
-    if (o->compare == ANSWER_NUMBER && !answer_number(*out, &x))
+    *out = text_trim(*out);
+    if (o->compare == ANSWER_NUMBER && !text_number(*out, &x))
         return dowel_fail(err, DOWEL_E_ARG, "field '%.60s': '%.*s' is not a number", o->field,
                           (int)(out->len < 100 ? out->len : 100), out->ptr);
     return DOWEL_OK;
@@ -221,8 +167,8 @@ static inline dowel_status answer_wanted(const struct answer *m, const dowel_hos
 static inline bool answer_equal(const struct answer_opts *o, dowel_text found, dowel_text want)
 {
     double x, y;
-    if (o->compare != ANSWER_TEXT && answer_number(want, &y)) {
-        if (answer_number(found, &x))
+    if (o->compare != ANSWER_TEXT && text_number(want, &y)) {
+        if (text_number(found, &x))
             return x == y;
         if (o->compare == ANSWER_NUMBER)
             return false;
@@ -244,7 +190,7 @@ static inline dowel_status answer_right(const struct answer *m, const dowel_host
         snprintf(line, 256, "no match");
         return DOWEL_OK;
     }
-    found = answer_trim(found);
+    found = text_trim(found);
     *right = answer_equal(m->opts, found, want);
     snprintf(line, 256, "%s: found '%.*s', wanted '%.*s'", *right ? "right" : "wrong",
              (int)(found.len < 100 ? found.len : 100), found.ptr,
