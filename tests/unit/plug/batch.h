@@ -262,7 +262,7 @@ static inline double loss_of(dw_instance *i, batch *t)
     double loss = 0;
     for (uint32_t c = 0; c < 49; c++)
         if (t->col[c].grad)
-            memset(t->col[c].grad, 0, t->col[c].rows * sizeof(double));
+            memset(t->col[c].grad, 0, (size_t)t->col[c].rows * t->col[c].width * sizeof(double));
     t->b.host = dw_instance_host(i);
     if (dw_call_loss(i, &t->b, &loss, &err) < 0)
         fail_msg("%s", err.text);
