@@ -144,32 +144,39 @@ static inline void stream_gae(const dowel_batch *in, uint32_t s, double gamma, d
     }
 }
 
+/* The trained tokens that are kept, one after the other; at has room for n_tok. */
+static inline size_t stream_tokens(const dowel_batch *in, const dowel_credit *out, uint32_t *at)
+{
+    size_t n = 0;
+    for (uint32_t s = 0; s < in->n_seq; s++) {
+        const bool used = shaping_uses(in, out, s);
+        for (uint32_t t = in->start[s]; used && t < in->start[s + 1]; t++)
+            if (in->mask[t])
+                at[n++] = t;
+    }
+    return n;
+}
+
 /* Standardises x over the trained tokens that are kept: by n - 1, or by n if `population`. One
  * token alone becomes 0. `centre` false leaves the mean where it is. */
 static inline void stream_whiten(const dowel_batch *in, const dowel_credit *out, double *x,
                                  bool population, bool centre)
 {
-    double n = 0, sum = 0, sq = 0, first = 0;
-    for (int pass = 0; pass < 3; pass++) {
-        double mean = n > 0 ? first + sum / n : 0, dof = population ? n : n - 1;
-        double scale = dof > 0 ? 1 / sqrt(sq / dof + 1e-8) : 0, back = centre ? 0 : mean;
-        for (uint32_t s = 0; s < in->n_seq; s++) {
-            const bool used = shaping_uses(in, out, s);
-            for (uint32_t t = in->start[s]; used && t < in->start[s + 1]; t++) {
-                if (!in->mask[t])
-                    continue;
-                if (pass == 0) {
-                    first = n > 0 ? first : x[t];
-                    n += 1;
-                    sum += x[t] - first;
-                } else if (pass == 1) {
-                    sq += (x[t] - mean) * (x[t] - mean);
-                } else {
-                    x[t] = (x[t] - mean) * scale + back;
-                }
-            }
-        }
-    }
+    const dowel_host *host = in->host;
+    uint32_t *at = host->scratch(host, (in->n_tok + 1) * sizeof *at);
+    const size_t n = stream_tokens(in, out, at);
+    double sum = 0, sq = 0, dof = (double)n - (population ? 0 : 1);
+    if (n == 0)
+        return;
+    const double first = x[at[0]]; /* equal values give a deviation of exactly 0 */
+    for (size_t k = 0; k < n; k++)
+        sum += x[at[k]] - first;
+    const double mean = first + sum / (double)n;
+    for (size_t k = 0; k < n; k++)
+        sq += (x[at[k]] - mean) * (x[at[k]] - mean);
+    const double scale = dof > 0 ? 1 / sqrt(sq / dof + 1e-8) : 0;
+    for (size_t k = 0; k < n; k++)
+        x[at[k]] = (x[at[k]] - mean) * scale + (centre ? 0 : mean);
 }
 
 #endif

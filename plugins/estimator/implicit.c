@@ -76,24 +76,24 @@ static void normalise(const dowel_batch *in, const dowel_credit *out, double *q)
 
 /* ---- leave one out ---- */
 
-/* The answers that are used, group after group, with what `reward` says of them. */
-static size_t used_members(const dowel_batch *in, const dowel_credit *out, struct member *m)
+/* Of n scored answers those that are used, still group after group. */
+static size_t used_members(const dowel_batch *in, const dowel_credit *out, struct member *m,
+                           size_t n)
 {
-    size_t n = 0;
-    for (uint32_t s = 0; s < in->n_seq; s++)
-        if (shaping_uses(in, out, s))
-            m[n++] = (struct member){in->group[s], s, 0};
-    qsort(m, n, sizeof *m, by_group);
-    return n;
+    size_t used = 0;
+    for (size_t i = 0; i < n; i++)
+        if (shaping_uses(in, out, m[i].seq))
+            m[used++] = m[i];
+    return used;
 }
 
-/* Adds the credit of one group to the advantages; g is room for the tokens' returns. */
+/* Adds the credit of one group to the advantages; the members' rewards are their scores, g
+ * is room for the tokens' returns. */
 static void one_group(const struct opts *o, const dowel_batch *in, dowel_credit *out,
-                      struct member *m, size_t n, double *q, double *g, const double *score)
+                      struct member *m, size_t n, double *q, double *g)
 {
     double sum = 0, others = (double)n - 1;
     for (size_t i = 0; i < n; i++) {
-        m[i].reward = score[m[i].seq];
         sum += dowel_seq_sum(in, m[i].seq, q, NULL) / dowel_seq_len(in, m[i].seq);
     }
     struct moments outcome = moments_of(m, n);
@@ -148,16 +148,16 @@ static dowel_status estimate(void *self, const dowel_batch *in, dowel_credit *ou
     double *g = host->scratch(host, (in->n_tok + 1) * sizeof *g);
     struct member *one = host->scratch(host, (in->n_seq + 1) * sizeof *one);
     shaping_scores(&o->shape, &x->state, in, out, score);
-    members_of(in, out, score, one); /* drops what has no score */
+    size_t n = members_of(in, out, score, one);
     dowel_status st = fill(o, in, q, err);
     if (st < 0)
         return st;
     if (o->batch_norm)
         normalise(in, out, q);
-    size_t n = used_members(in, out, one);
+    n = used_members(in, out, one, n);
     for (size_t first = 0, last; first < n; first = last) {
         last = group_end(one, first, n);
-        one_group(o, in, out, one + first, last - first, q, g, score);
+        one_group(o, in, out, one + first, last - first, q, g);
     }
     pay(o, &x->state, in, out, &m);
     if (o->whiten)

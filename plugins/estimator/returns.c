@@ -103,6 +103,20 @@ static uint32_t positions(const dowel_batch *in, uint32_t s, uint32_t *at)
     return n;
 }
 
+/* Sums over a group of returns times energy, and of energy, for the k-th trained token of all. */
+struct place {
+    double gw, w;
+};
+
+static void add_answer(const uint32_t *at, uint32_t len, const double *g, const double *w,
+                       struct place *place)
+{
+    for (uint32_t k = 0; k < len; k++) {
+        place[k].gw += g[at[k]] * w[at[k]];
+        place[k].w += w[at[k]];
+    }
+}
+
 /* Takes from g[t] the mean of the group's returns at the same place, weighted with their energy. */
 static void optimal_group(const dowel_batch *in, const struct member *m, size_t n, double *g,
                           const double *w)
@@ -111,22 +125,14 @@ static void optimal_group(const dowel_batch *in, const struct member *m, size_t 
     uint32_t longest = 0;
     for (size_t i = 0; i < n; i++)
         longest = longest > dowel_seq_len(in, m[i].seq) ? longest : dowel_seq_len(in, m[i].seq);
-    double *gw = host->scratch(host, (longest + 1) * sizeof *gw);
-    double *ws = host->scratch(host, (longest + 1) * sizeof *ws);
+    struct place *place = host->scratch(host, (longest + 1) * sizeof *place);
     uint32_t *at = host->scratch(host, (longest + 1) * sizeof *at);
-    for (int pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < n; i++) {
-            uint32_t len = positions(in, m[i].seq, at);
-            for (uint32_t k = 0; k < len; k++) {
-                double weight = w[at[k]];
-                if (pass == 0) {
-                    gw[k] += g[at[k]] * weight;
-                    ws[k] += weight;
-                } else {
-                    g[at[k]] -= ws[k] > 0 ? gw[k] / ws[k] : 0;
-                }
-            }
-        }
+    for (size_t i = 0; i < n; i++)
+        add_answer(at, positions(in, m[i].seq, at), g, w, place);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t len = positions(in, m[i].seq, at);
+        for (uint32_t k = 0; k < len; k++)
+            g[at[k]] -= place[k].w > 0 ? place[k].gw / place[k].w : 0;
     }
 }
 

@@ -102,10 +102,11 @@ static dowel_status load(void *self, dowel_source *from, uint32_t version, dowel
 
 static double window_mean(const struct lag *x)
 {
-    double have = fmin(x->state.seen, (double)x->opts->window), sum = 0;
-    for (double k = 0; k < have; k++)
-        sum += x->state.cost[(size_t)k];
-    return have > 0 ? sum / have : 0;
+    size_t have = (size_t)fmin(x->state.seen, (double)x->opts->window);
+    double sum = 0;
+    for (size_t k = 0; k < have; k++)
+        sum += x->state.cost[k];
+    return have > 0 ? sum / (double)have : 0;
 }
 
 /* The costs of the rollout enter the window; then the multiplier moves once. */
@@ -164,30 +165,34 @@ static dowel_status split(const struct opts *o, const dowel_batch *in, double *r
     return DOWEL_OK;
 }
 
+/* What the rollout is split into: raw, shaped and cost are n_seq, r and c are n_tok. */
+struct parts {
+    double *raw, *shaped, *cost, *r, *c;
+};
+
 /* Scores at the last token, and the divergence in both streams, so that its weight in the mixture
- * is the same for every multiplier. r and c are n_tok, 0 before. */
+ * is the same for every multiplier. */
 static void fill_streams(const struct lag *x, const dowel_batch *in, dowel_credit *out,
-                         const double *score, const double *raw, const double *cost, double *r,
-                         double *c, struct stream_sums *m)
+                         const struct parts *p, struct stream_sums *m)
 {
     const struct opts *o = x->opts;
-    const double beta = shaping_kl(&o->shape, &x->state.shape);
+    const double beta = shaping_kl(&o->shape, &x->state.shape), most = o->stream_clip;
     for (uint32_t s = 0; s < in->n_seq; s++) {
-        if (isnan(score[s]) || isnan(cost[s]))
+        if (isnan(p->shaped[s]) || isnan(p->cost[s]))
             out->keep[s] = 0;
         if (!shaping_uses(in, out, s))
             continue;
         m->n += 1;
-        m->score += shaping_eos(&o->shape, in, s, raw[s]);
+        m->score += shaping_eos(&o->shape, in, s, p->raw[s]);
         m->eos += in->stop && in->stop[s] == DOWEL_STOP_EOS;
-        stream_kl(&o->shape, in, s, beta, r, m);
+        stream_kl(&o->shape, in, s, beta, p->r, m);
         for (uint32_t t = in->start[s]; t < in->start[s + 1]; t++)
-            c[t] = -r[t];
-        r[stream_last(in, s)] += score[s];
-        c[stream_last(in, s)] += cost[s];
+            p->c[t] = -p->r[t];
+        p->r[stream_last(in, s)] += p->shaped[s];
+        p->c[stream_last(in, s)] += p->cost[s];
         for (uint32_t t = in->start[s]; t < in->start[s + 1]; t++) {
-            r[t] = fmin(fmax(r[t], -o->stream_clip), o->stream_clip);
-            c[t] = fmin(fmax(c[t], -o->stream_clip), o->stream_clip);
+            p->r[t] = fmin(fmax(p->r[t], -most), most);
+            p->c[t] = fmin(fmax(p->c[t], -most), most);
         }
     }
 }
@@ -228,17 +233,17 @@ static dowel_status estimate(void *self, const dowel_batch *in, dowel_credit *ou
         (out->ret && out->ret_width != HEADS))
         return dowel_fail(err, DOWEL_E_ARG, "the rollout has no values of two heads");
     const size_t seqs = (in->n_seq + 1) * sizeof(double), toks = (in->n_tok + 1) * sizeof(double);
-    double *raw = host->scratch(host, seqs), *score = host->scratch(host, seqs);
-    double *cost = host->scratch(host, seqs);
-    double *r = host->scratch(host, toks), *c = host->scratch(host, toks);
-    dowel_status rc = split(o, in, raw, cost, err);
+    const struct parts p = {host->scratch(host, seqs), host->scratch(host, seqs),
+                            host->scratch(host, seqs), host->scratch(host, toks),
+                            host->scratch(host, toks)};
+    dowel_status rc = split(o, in, p.raw, p.cost, err);
     if (rc < 0)
         return rc;
-    memcpy(score, raw, seqs);
-    shaping_apply(&o->shape, &x->state.shape, in, out, score);
-    adapt(x, in, cost);
-    fill_streams(x, in, out, score, raw, cost, r, c, &m);
-    advantages(x, in, out, r, c);
+    memcpy(p.shaped, p.raw, seqs);
+    shaping_apply(&o->shape, &x->state.shape, in, out, p.shaped);
+    adapt(x, in, p.cost);
+    fill_streams(x, in, out, &p, &m);
+    advantages(x, in, out, p.r, p.c);
     stream_report(&o->shape, &x->state.shape, in, &m);
     shaping_adapt(&o->shape, &x->state.shape, m.kl[KL_K1], m.n);
     return DOWEL_OK;

@@ -3,6 +3,7 @@
 #include <dowel/plugin.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct opts {
     int64_t size;
@@ -25,11 +26,9 @@ static int by_text(const void *a, const void *b)
 {
     const struct word *x = a, *y = b;
     size_t n = x->len < y->len ? x->len : y->len;
-    for (size_t i = 0; i < n; i++) {
-        int p = tolower((unsigned char)x->ptr[i]), q = tolower((unsigned char)y->ptr[i]);
-        if (p != q)
-            return p < q ? -1 : 1;
-    }
+    int c = strncasecmp(x->ptr, y->ptr, n);
+    if (c != 0)
+        return c;
     return x->len < y->len ? -1 : x->len > y->len;
 }
 
