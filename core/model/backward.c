@@ -211,6 +211,15 @@ static void heads_backward(const back *b, const dw_engine_grads *d)
         dw_head_backward(x, &h, a->hidden, n, e->pair, e->n_pair, d->logp, d->entropy, d->mean_logp,
                          a->d_normed, n, m->head.g, m->head_bias.g, &e->head);
     }
+    if (d->divergence) {
+        dw_assert(e->divergence_ran);
+        const dw_divergence_grad g = {.d_out = d->divergence,
+                                      .d_hidden = a->d_normed,
+                                      .ld = n,
+                                      .d_w = m->head.g,
+                                      .d_bias = m->head_bias.g};
+        dw_divergence_backward(x, &e->divergence, &g, &e->divergence_state);
+    }
     const double *small[2] = {[DW_READ_VALUE] = d->value, [DW_READ_SCORE] = d->score};
     for (int i = 0; i < 2; i++) {
         if (!small[i])

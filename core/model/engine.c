@@ -30,6 +30,9 @@ void dw_engine_destroy(dw_engine *e)
     dw_free(e->query);
     dw_free(e->span);
     dw_free(e->span_seg);
+    dw_divergence_state_finish(&e->divergence_state);
+    dw_free(e->mine_row);
+    dw_free(e->other_row);
     dw_free(e->pair);
     for (int i = 0; i < 2; i++)
         dw_free(e->read[i].row);
@@ -172,7 +175,7 @@ dw_status dw_engine_run(dw_engine *e, const dw_forest *f, unsigned flags, dw_kv_
 {
     dw_model *m = e->m;
     const bool save = flags & DW_PASS_SAVE;
-    e->ran = e->head_ran = e->read[0].ran = e->read[1].ran = false;
+    e->ran = e->head_ran = e->divergence_ran = e->read[0].ran = e->read[1].ran = false;
     DW_TRY(check_forest(e, f, err));
     dw_assert(!save || m->trainable);
     take_forest(e, f);

@@ -1,5 +1,6 @@
 /* What the engine reads from the final rows: the vocabulary head, the score head, the value head.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -28,6 +29,50 @@ dw_status dw_engine_head(dw_engine *e, const dw_head_pair *pair, size_t n_pair, 
     DW_TRY(dw_head_forward(e->m->x, &h, e->plan.hidden, e->m->desc.d, e->pair, n_pair,
                            dw_engine_head_mode(e, rows), wants, out, &e->head, err));
     e->head_ran = true;
+    return DW_OK;
+}
+
+static dw_status check_divergence(const dw_engine *e, const dw_divergence *d, dw_err *err)
+{
+    const dw_model *q = d->other->m;
+    DW_TRY(dw_model_speaks(e->m, err));
+    DW_TRY(dw_model_speaks(q, err));
+    if (q->desc.vocab != e->m->desc.vocab)
+        return dw_fail(err, DW_E_INPUT,
+                       "a divergence needs one vocabulary: this model has %u tokens, the other one "
+                       "(%s) %u",
+                       e->m->desc.vocab, q->dir ? q->dir : "no folder", q->desc.vocab);
+    if (d->kind < DW_FORWARD_KL || d->kind > DW_JENSEN_SHANNON)
+        return dw_fail(err, DW_E_INPUT, "divergence kind %d is not known", d->kind);
+    if (d->kind == DW_JENSEN_SHANNON && !(d->beta >= 0 && d->beta <= 1))
+        return dw_fail(err, DW_E_INPUT, "beta of the divergence is %g, wanted 0 .. 1", d->beta);
+    if (!(d->temperature > 0) || !isfinite(d->temperature))
+        return dw_fail(err, DW_E_INPUT, "temperature of the divergence is %g, wanted above 0",
+                       d->temperature);
+    return DW_OK;
+}
+
+dw_status dw_engine_divergence(dw_engine *e, const dw_head_pair *pair, size_t n_pair,
+                               const dw_divergence *d, double *out, dw_err *err)
+{
+    dw_engine *q = d->other;
+    dw_assert(e->ran && q->ran && n_pair > 0);
+    DW_TRY(check_divergence(e, d, err));
+    e->mine_row = dw_engine_room(e->mine_row, n_pair, sizeof *e->mine_row, &e->cap_mine);
+    e->other_row = dw_engine_room(e->other_row, n_pair, sizeof *e->other_row, &e->cap_other);
+    for (size_t i = 0; i < n_pair; i++) {
+        e->mine_row[i] = pair[i].row;
+        e->other_row[i] = d->other_row ? d->other_row[i] : pair[i].row;
+        dw_assert(e->mine_row[i] < e->n_row && e->other_row[i] < q->n_row);
+    }
+    e->divergence = (dw_divergence_call){
+        .spec = {d->kind, d->beta, d->temperature, d->top_k, d->tail},
+        .mine = {dw_head_of(e->m, 1), e->plan.hidden, e->m->desc.d, e->mine_row},
+        .other = {dw_head_of(q->m, 1), q->plan.hidden, q->m->desc.d, e->other_row},
+        .n = n_pair};
+    DW_TRY(dw_divergence_forward(e->m->x, &e->divergence, dw_engine_head_mode(e, n_pair), out,
+                                 &e->divergence_state, err));
+    e->divergence_ran = true;
     return DW_OK;
 }
 

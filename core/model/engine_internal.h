@@ -136,6 +136,14 @@ struct dw_engine {
     dw_head_state head;
     bool head_ran;
     dw_read_rows read[2]; /* by dw_read */
+
+    /* the last divergence */
+    dw_divergence_call
+        divergence; /* rows are the two below; the other's hidden rows are not kept */
+    uint32_t *mine_row, *other_row;
+    size_t cap_mine, cap_other;
+    dw_divergence_state divergence_state;
+    bool divergence_ran;
 };
 
 /* Runs fn over blocks of 64 rows; block b holds rows [64 b, 64 b + 64) below `rows`. */
