@@ -152,6 +152,10 @@ size_t dw_engine_bytes(const dw_model *m, const dw_engine_need *need)
         bytes += dw_head_state_bytes(mode_of(m, need->head_rows, need->save, DW_KEEP_BYTES),
                                      need->head_rows, need->head_pairs, m->desc.vocab, m->desc.d,
                                      need->entropy_grad);
+    if (need->divergence_pairs)
+        bytes += dw_divergence_state_bytes(
+            mode_of(m, need->divergence_pairs, need->save, DW_KEEP_BYTES), need->divergence_pairs,
+            m->desc.vocab, m->desc.d, need->divergence_width, need->divergence_top_k);
     return bytes;
 }
 
