@@ -45,6 +45,11 @@ typedef enum dw_data_column {
 } dw_data_column;
 const char *dw_data_column_name(dw_data_column c); /* "teacher_prompt"; also the field's */
 bool dw_data_has(dw_data_type t, dw_data_column c);
+/* Whether each of its rows must have it, under that name where the recipe gives no other: pairs may
+ * hold the prompt inside, steps may be called completions as in TRL, and lists have ranks or
+ * scores.
+ */
+bool dw_data_needs(dw_data_type t, dw_data_column c);
 
 /* Where a column comes from: one of three. A format or a function that stands for something else
  * than text gives it as JSON. */

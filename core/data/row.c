@@ -50,6 +50,13 @@ bool dw_data_has(dw_data_type t, dw_data_column c)
     return column_info[c].types >> t & 1;
 }
 
+bool dw_data_needs(dw_data_type t, dw_data_column c)
+{
+    bool either = (t == DW_PAIRS && c == DW_COL_PROMPT) || c == DW_COL_STEPS || c == DW_COL_RANKS ||
+                  c == DW_COL_SCORES;
+    return dw_data_has(t, c) && c < DW_COL_GOLD && !either;
+}
+
 /* ---- the reader ---- */
 
 dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err)

@@ -180,6 +180,27 @@ static int host_plugin(lua_State *L)
     return 1;
 }
 
+/* columns() -> { texts = { { name = "text", needed = true }, ... }, ... } */
+static int host_columns(lua_State *L)
+{
+    lua_newtable(L);
+    for (int t = 0; t < DW_N_DATA_TYPE; t++) {
+        lua_Integer n = 0;
+        lua_newtable(L);
+        for (int c = 0; c < DW_N_DATA_COLUMN; c++) {
+            if (!dw_data_has((dw_data_type)t, (dw_data_column)c))
+                continue;
+            lua_newtable(L);
+            lua_pushstring(L, dw_data_column_name((dw_data_column)c));
+            lua_setfield(L, -2, "name");
+            flag(L, "needed", dw_data_needs((dw_data_type)t, (dw_data_column)c));
+            lua_rawseti(L, -2, ++n);
+        }
+        lua_setfield(L, -2, dw_data_type_name((dw_data_type)t));
+    }
+    return 1;
+}
+
 /* options(id, dirs, given) -> complete options, or nil and why */
 static int host_options(lua_State *L)
 {
@@ -264,14 +285,21 @@ static int host_checks_files(lua_State *L)
 
 void dw_host_push(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"where", host_where},        {"source", host_source},
-        {"resolve", host_resolve},    {"exists", host_exists},
-        {"rows", host_rows},          {"nearest", host_nearest},
-        {"plugin", host_plugin},      {"options", host_options},
-        {"check", host_check},        {"parse", host_parse},
-        {"list", host_list},          {"checks_files", host_checks_files},
-        {"load", dw_source_load_own}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"where", host_where},
+                                         {"source", host_source},
+                                         {"resolve", host_resolve},
+                                         {"exists", host_exists},
+                                         {"rows", host_rows},
+                                         {"nearest", host_nearest},
+                                         {"plugin", host_plugin},
+                                         {"options", host_options},
+                                         {"columns", host_columns},
+                                         {"check", host_check},
+                                         {"parse", host_parse},
+                                         {"list", host_list},
+                                         {"checks_files", host_checks_files},
+                                         {"load", dw_source_load_own},
+                                         {NULL, NULL}};
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TTABLE)
         return;
     lua_pop(L, 1);
