@@ -151,7 +151,8 @@ static void test_refused_tasks(void **state)
     refused(WITH_TASK(TASK ",\"eval\":{" PROMPTS "}"),
             "tasks.main.eval.data: expected pairs as in the task's own data, got prompts");
     refused(WITH_TASK("\"data\":{\"type\":\"pairz\"}"),
-            "tasks.main.data.type: expected one of 'texts', 'completions', 'pairs', 'prompts', got "
+            "tasks.main.data.type: expected one of 'texts', 'completions', 'pairs', 'prompts', "
+            "'labels', 'steps', 'lists', got "
             "'pairz', did you mean 'pairs'?");
     refused(WITH_TASK("\"data\":{\"type\":\"texts\",\"files\":[\"/a\"],\"columns\":{\"text\":{"
                       "\"format\":\"{a} {\"}}}"),
