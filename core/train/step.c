@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "tensor/vector.h"
 #include "train/gather.h"
 
 static void clear_tallies(dw_live_task *t)
@@ -14,8 +13,8 @@ static void clear_tallies(dw_live_task *t)
     }
 }
 
-static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double weight,
-                           dw_step_result *out, dw_err *err)
+static dw_status step_task(dw_job *job, dw_live_task *t, double weight, dw_step_result *out,
+                           dw_err *err)
 {
     dw_arena a = {0};
     dw_set s;
@@ -26,7 +25,7 @@ static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double we
         out->trained_tokens += s.step_toks;
     }
     if (st >= 0 && s.n_seq > 0) {
-        dw_pass p = {.job = job, .engine = e, .set = &s, .weight = weight, .backward = true};
+        dw_pass p = {.job = job, .set = &s, .weight = weight, .backward = true};
         st = dw_pass_run(&p, err);
         out->loss += p.loss;
     }
@@ -34,17 +33,16 @@ static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double we
     return st;
 }
 
-dw_status dw_step_gradient(dw_job *job, dw_engine *e, dw_step_result *out, dw_err *err)
+dw_status dw_step_gradient(dw_job *job, dw_step_result *out, dw_err *err)
 {
     *out = (dw_step_result){0};
-    dw_params *p = dw_model_trained(job->model);
-    dw_vec_zero(job->x, p->g, p->n);
+    dw_models_zero(job);
     DW_TRY(dw_task_schedule(job, job->step, err));
     dw_status st = DW_OK;
     for (size_t i = 0; i < job->n_task && st >= 0; i++) {
         double w = dw_task_weight(job, i, job->step);
         if (w > 0)
-            st = step_task(job, e, &job->task[i], w, out, err);
+            st = step_task(job, &job->task[i], w, out, err);
     }
     if (st < 0 && st != DW_E_NUMERIC)
         return st;
