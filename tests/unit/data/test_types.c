@@ -254,6 +254,55 @@ static void teachers_read_their_own_prompt(void **state)
     dw_dataset_free(d);
 }
 
+/* The files of the examples under the tokenizer that ships. */
+static void examples_can_be_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        dw_data_type type;
+        size_t rows;
+    } all[] = {{"labels.jsonl", DW_LABELS, 104}, {"labels_heldout.jsonl", DW_LABELS, 52},
+               {"lists.jsonl", DW_LISTS, 104},   {"lists_heldout.jsonl", DW_LISTS, 52},
+               {"steps.jsonl", DW_STEPS, 180},   {"steps_heldout.jsonl", DW_STEPS, 90}};
+    const char *root = dw_arena_printf(&test_arena, "%s/../examples", getenv("DOWEL_TESTS"));
+    dw_tokenizer *t = NULL;
+    dw_err err = {{0}};
+    assert_int_equal(dw_tokenizer_load(dw_path_join(&test_arena, root, "model"), &t, &err), 0);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const char *file[] = {dw_arena_printf(&test_arena, "%s/data/%s", root, all[i].file)};
+        dw_data_spec s = {.type = all[i].type, .file = file, .n_file = 1};
+        dw_dataset *d;
+        s.column[DW_COL_PROMPT].format = "<|im_start|>user\n{question}<|im_end|>\n"
+                                         "<|im_start|>assistant\n";
+        s.column[DW_COL_COMPLETION].field = "answer";
+        s.column[DW_COL_COMPLETIONS].field = "answers";
+        s.column[DW_COL_LABEL].field = "liked";
+        s.column[DW_COL_LABELS].field = "right";
+        if (dw_dataset_load(&s, t, 256, NULL, NULL, &d, &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(dw_dataset_len(d), all[i].rows);
+        double sum = 0, wanted = 0; /* both kinds of label occur about as often */
+        for (size_t k = 0; k < all[i].rows; k++) {
+            const dw_row *r = dw_dataset_row(d, k);
+            sum += r->n_step ? r->n_step : 1;
+            wanted += r->label > 0;
+            for (uint32_t q = 0; q < r->n_step; q++) {
+                dw_buf mark = {0};
+                assert_int_equal(
+                    dw_tokenizer_piece(t, r->answer[0].id[r->step_end[q]], &mark, &err), 0);
+                assert_true(dw_text_is(dw_buf_text(&mark), "\n"));
+                wanted -= r->step_label[q] == 0;
+                dw_buf_finish(&mark);
+            }
+            wanted += r->n_step ? r->n_step - 1 : 0;
+        }
+        assert_true(all[i].type == DW_LISTS || (wanted > 0.3 * sum && wanted < 0.8 * sum));
+        dw_dataset_free(d);
+    }
+    dw_tokenizer_free(t);
+}
+
 typedef struct bad {
     dw_data_type type;
     const char *row, *want;
@@ -355,6 +404,7 @@ int main(void)
                                        cmocka_unit_test(lists_are_ranked),
                                        cmocka_unit_test(pairs_bring_more),
                                        cmocka_unit_test(teachers_read_their_own_prompt),
+                                       cmocka_unit_test(examples_can_be_read),
                                        cmocka_unit_test(every_row_has_its_message)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
