@@ -98,6 +98,31 @@ function d.mix(t)
   return node.made(copy(t), "mix", "mix")
 end
 
+-- The result of an earlier stage, where a model's path is expected: d.stage "sft", or another folder
+-- of its run: d.stage("sft", "best").
+function d.stage(name, folder)
+  local t = node.made({}, "stage", "stage")
+  if type(name) ~= "string" or name == "" or string.find(name, "/", 1, true) then
+    node.refuse(t, nil, "d.stage: expected a stage's name, got %s",
+      type(name) == "string" and "'" .. name .. "'" or node.describe(name))
+  end
+  if folder ~= nil and (type(folder) ~= "string" or not string.find(folder, "^[%w_-][%w_.-]*$")) then
+    node.refuse(t, nil, "d.stage: expected a folder of the stage's run (\"best\"), got %s",
+      node.describe(folder))
+  end
+  t.path = format("stage:%s/%s", name, folder or "final")
+  return t
+end
+
+-- Recipes that run one after the other: d.stages { { "sft", d.recipe { ... } }, ... }
+function d.stages(t)
+  if type(t) ~= "table" then
+    node.refuse(node.made({}, "stages", "stages"), nil, "d.stages: expected a list { ... }, got %s",
+      node.describe(t))
+  end
+  return recipe.stages(node.made(copy(t), "stages", "stages"))
+end
+
 function d.recipe(t)
   if type(t) ~= "table" then
     node.refuse(node.made({}, "recipe", "recipe"), nil, "d.recipe: expected a table { ... }, got %s",

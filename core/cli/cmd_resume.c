@@ -1,9 +1,10 @@
-/* `dowel resume RUN`: goes on from the newest checkpoint. */
+/* `dowel resume RUN`: goes on from the newest checkpoint, or with the stage that is next. */
 #include "base/alloc.h"
 #include "base/file.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "script/script.h"
+#include "train/stages.h"
 
 typedef struct resume_args {
     const char *run, *kernel;
@@ -28,29 +29,36 @@ static dw_status parse(int argc, char **argv, resume_args *r, dw_err *err)
 
 static dw_status resume(dw_arena *a, const resume_args *r, dw_err *err)
 {
-    dw_plan *p = NULL;
+    dw_program *p = NULL;
     dw_script *s = NULL;
-    const char *plan = dw_path_join(a, r->run, "plan.json");
+    const char *plan = dw_path_join(a, r->run, dw_stages_is(r->run) ? "stages.json" : "plan.json");
+    const char *up = dw_path_dir(a, dw_path_absolute(a, r->run));
+    if (dw_stages_is(up))
+        return dw_fail(err, DW_E_USAGE, "%s is one stage of several; go on with: dowel resume %s",
+                       r->run, up);
     if (!dw_file_exists(plan))
         return dw_fail(err, DW_E_INPUT, "%s is not the folder of a run (no plan.json in it)",
                        r->run);
-    DW_TRY(dw_plan_read(plan, &p, err));
+    DW_TRY(dw_program_read(plan, &p, err));
     dw_status st = DW_OK;
-    dw_callbacks cb = {0};
-    if (p->has_functions)
+    dw_callbacks *cb = dw_arena_alloc(a, p->n * sizeof *cb);
+    if (dw_program_has_functions(p))
         st = dw_script_reopen(dw_path_join(a, r->run, "recipe/recipe.lua"), p, &s, err);
-    if (s)
-        cb = dw_script_callbacks(s);
+    for (size_t i = 0; s && i < p->n; i++)
+        cb[i] = dw_script_callbacks(s, p->stage[i].name);
     dw_run_options o = {.out = r->run,
                         .threads = (int)r->threads,
                         .kernel = r->kernel,
                         .quiet = r->quiet,
                         .plugin_dir = r->plugin_dir.item,
                         .n_plugin_dir = r->plugin_dir.n};
+    if (s)
+        o.n_source = dw_script_sources(s, &o.source, &o.source_name);
     if (st >= 0)
-        st = dw_run_resume(p, &cb, &o, err);
+        st = p->staged ? dw_stages_run(p, cb, &o, err)
+                       : dw_run_resume(p->stage[0].plan, cb, &o, err);
     dw_script_free(s);
-    dw_plan_free(p);
+    dw_program_free(p);
     return st;
 }
 

@@ -1,4 +1,4 @@
-/* `dowel run RECIPE`: evaluates a recipe to a plan and trains it. */
+/* `dowel run RECIPE`: evaluates a recipe to a plan, or to stages, and trains it. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "cli/cmd.h"
 #include "cli/recipe_args.h"
+#include "train/stages.h"
 
 /* A plan's name as a file name: letters, digits, '-', '_' and '.', not hidden. */
 static char *file_name(dw_arena *a, const char *name)
@@ -39,19 +40,20 @@ static const char *default_out(dw_arena *a, const char *name)
     return dw_arena_printf(a, "runs/%s-%04ld", base, next);
 }
 
-static dw_status run(dw_recipe_args *a, dw_script *s, dw_plan *p, dw_err *err)
+static dw_status run(dw_recipe_args *a, dw_script *s, dw_program *p, dw_err *err)
 {
-    dw_callbacks cb = {0};
     dw_run_options o = {0};
-    if (s)
-        cb = dw_script_callbacks(s);
-    dw_recipe_args_options(a, p, s, &o);
+    dw_callbacks *cb = dw_arena_alloc(&a->arena, p->n * sizeof *cb);
+    for (size_t i = 0; s && i < p->n; i++)
+        cb[i] = dw_script_callbacks(s, p->stage[i].name);
+    dw_recipe_args_options(a, s, &o);
     if (!o.out)
-        o.out = default_out(&a->arena, p->name);
+        o.out = default_out(&a->arena, p->stage[0].plan->name);
     if (!a->dry_run)
-        return dw_run(p, &cb, &o, err);
+        return p->staged ? dw_stages_run(p, cb, &o, err) : dw_run(p->stage[0].plan, cb, &o, err);
     dw_buf b = {0};
-    dw_status st = dw_run_dry(p, &cb, &o, &b, err);
+    dw_status st = p->staged ? dw_stages_dry(p, cb, &o, &b, err)
+                             : dw_run_dry(p->stage[0].plan, cb, &o, &b, err);
     if (st >= 0 && (fwrite(b.ptr, 1, b.len, stdout) != b.len || fflush(stdout) != 0))
         st = dw_fail(err, DW_E_IO, "cannot write to standard output");
     dw_buf_finish(&b);
@@ -62,13 +64,13 @@ dw_status dw_cmd_run(int argc, char **argv, dw_err *err)
 {
     dw_recipe_args a = {0};
     dw_script *s = NULL;
-    dw_plan *p = NULL;
+    dw_program *p = NULL;
     dw_status st = dw_recipe_args_parse(argc, argv, "dowel run RECIPE", true, &a, err);
     if (st == DW_OK && !a.help)
         st = dw_recipe_args_plan(&a, &s, &p, err);
     if (st == DW_OK && p)
         st = run(&a, s, p, err);
-    dw_plan_free(p);
+    dw_program_free(p);
     dw_script_free(s);
     dw_recipe_args_finish(&a);
     return st;

@@ -4,7 +4,7 @@
 #include "base/buf.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
-#include "train/run.h"
+#include "train/stages.h"
 
 dw_status dw_cmd_show(int argc, char **argv, dw_err *err)
 {
@@ -14,7 +14,7 @@ dw_status dw_cmd_show(int argc, char **argv, dw_err *err)
     DW_TRY(dw_args_parse(argc, argv, "dowel show RUN", NULL, 0, &run, 1, 1, &help, err));
     if (help)
         return DW_OK;
-    dw_status st = dw_run_show(run, &out, err);
+    dw_status st = dw_stages_is(run) ? dw_stages_show(run, &out, err) : dw_run_show(run, &out, err);
     if (st >= 0)
         fwrite(out.ptr, 1, out.len, stdout);
     dw_buf_finish(&out);

@@ -36,11 +36,11 @@ void dw_recipe_args_finish(dw_recipe_args *a)
     dw_arena_finish(&a->arena);
 }
 
-dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_plan **plan,
+dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_program **out,
                               dw_err *err)
 {
     *script = NULL;
-    *plan = NULL;
+    *out = NULL;
     size_t n = strlen(a->recipe);
     if (n < 5 || strcmp(a->recipe + n - 5, ".json") != 0) {
         const dw_script_options o = {.recipe = a->recipe,
@@ -48,26 +48,25 @@ dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_pl
                                      .n_set = a->set.n,
                                      .plugin_dir = a->plugin_dir.item,
                                      .n_plugin_dir = a->plugin_dir.n};
-        return dw_script_plan(&o, NULL, script, plan, err);
+        return dw_script_plan(&o, NULL, script, out, err);
     }
     if (a->set.n)
         return dw_fail(err, DW_E_USAGE, "--set changes a recipe, and %s is a plan", a->recipe);
-    DW_TRY(dw_plan_read(a->recipe, plan, err));
-    if (!(*plan)->has_functions)
+    DW_TRY(dw_program_read(a->recipe, out, err));
+    if (!dw_program_has_functions(*out))
         return DW_OK;
-    dw_plan_free(*plan);
-    *plan = NULL;
+    dw_program_free(*out);
+    *out = NULL;
     return dw_fail(err, DW_E_RECIPE,
                    "%s names Lua functions, which a plan alone does not hold: run its recipe, or "
                    "resume its run",
                    a->recipe);
 }
 
-void dw_recipe_args_options(const dw_recipe_args *a, const dw_plan *plan, const dw_script *script,
-                            dw_run_options *o)
+void dw_recipe_args_options(const dw_recipe_args *a, const dw_script *script, dw_run_options *o)
 {
     o->out = a->out;
-    o->threads = a->threads ? (int)a->threads : plan->threads;
+    o->threads = (int)a->threads;
     o->kernel = a->kernel;
     o->quiet = a->quiet;
     o->plugin_dir = a->plugin_dir.item;

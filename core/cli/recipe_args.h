@@ -19,14 +19,13 @@ dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool ru
                                dw_recipe_args *a, dw_err *err);
 void dw_recipe_args_finish(dw_recipe_args *a);
 
-/* The plan of a->recipe: a file named *.json is read as a plan (then --set is refused, and *script
- * is NULL, as it is for a plan with no need of one), anything else is evaluated as a recipe.
- * Forks: call it before threads exist. */
-dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_plan **plan,
+/* The plan or stages of a->recipe: a file named *.json is read as what `dowel plan` prints (then
+ * --set is refused, and *script is NULL, as it is for a plan with no need of one), anything else is
+ * evaluated as a recipe. Forks: call it before threads exist. */
+dw_status dw_recipe_args_plan(const dw_recipe_args *a, dw_script **script, dw_program **out,
                               dw_err *err);
 /* Fields of *o that the command line decides; out stays NULL when not given. Borrows from a and
  * script (which may be NULL). */
-void dw_recipe_args_options(const dw_recipe_args *a, const dw_plan *plan, const dw_script *script,
-                            dw_run_options *o);
+void dw_recipe_args_options(const dw_recipe_args *a, const dw_script *script, dw_run_options *o);
 
 #endif

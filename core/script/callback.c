@@ -7,8 +7,14 @@
 
 enum { MAX_UPVALUES = 255 };
 
+/* Whose functions are meant: the context of a dw_callbacks. */
+typedef struct owner {
+    dw_script *s;
+    const char *stage; /* NULL: the recipe is one plan */
+} owner;
+
 typedef struct call {
-    const char *name;
+    const char *name, *stage;
     const dowel_sample *sample; /* of a reward, else NULL */
     dw_text row;
     double value;
@@ -87,13 +93,21 @@ static void check_upvalues(lua_State *L, int fn, int saved, int n)
     }
 }
 
+void dw_callback_table(lua_State *L, const char *stage)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, dw_state_of(L)->functions);
+    if (stage && lua_istable(L, -1)) {
+        lua_getfield(L, -1, stage);
+        lua_remove(L, -2);
+    }
+}
+
 /* [protected] (light userdata: call) -> result, kept on the stack by the caller */
 static int run(lua_State *L)
 {
-    dw_script *s = dw_state_of(L);
     call *c = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->functions);
-    if (lua_getfield(L, -1, c->name) != LUA_TFUNCTION)
+    dw_callback_table(L, c->stage);
+    if (!lua_istable(L, -1) || lua_getfield(L, -1, c->name) != LUA_TFUNCTION)
         return luaL_error(L, "no function '%s' in the recipe", c->name);
     int fn = lua_gettop(L);
     int n = push_upvalues(L, fn);
@@ -131,9 +145,11 @@ static int run(lua_State *L)
     return 1;
 }
 
-static dw_status invoke(dw_script *s, call *c, dw_buf *out, dw_err *err)
+static dw_status invoke(const owner *o, call *c, dw_buf *out, dw_err *err)
 {
+    dw_script *s = o->s;
     lua_State *L = s->L;
+    c->stage = o->stage;
     lua_settop(L, 0);
     lua_pushcfunction(L, run);
     lua_pushlightuserdata(L, c);
@@ -159,7 +175,9 @@ static dw_status call_reward(void *ctx, const char *fn, const dowel_sample *in, 
     return DW_OK;
 }
 
-dw_callbacks dw_script_callbacks(dw_script *s)
+dw_callbacks dw_script_callbacks(dw_script *s, const char *stage)
 {
-    return (dw_callbacks){.ctx = s, .row = call_row, .reward = call_reward};
+    owner *o = dw_arena_alloc(&s->arena, sizeof *o);
+    *o = (owner){s, stage ? dw_arena_strdup(&s->arena, stage) : NULL};
+    return (dw_callbacks){.ctx = o, .row = call_row, .reward = call_reward};
 }

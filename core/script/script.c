@@ -43,7 +43,7 @@ static int freeze(lua_State *L)
     return 0;
 }
 
-static dw_status evaluate(dw_script *s, const dw_script_options *o, dw_plan **plan, dw_err *err)
+static dw_status evaluate(dw_script *s, const dw_script_options *o, dw_program **out, dw_err *err)
 {
     lua_State *L = s->L;
     if (!dw_file_exists(dw_path_absolute(&s->arena, o->recipe)))
@@ -58,7 +58,7 @@ static dw_status evaluate(dw_script *s, const dw_script_options *o, dw_plan **pl
     dw_json *root;
     dw_status st = dw_json_parse(s->scratch.ptr, s->scratch.len, DW_JSON_DEPTH_ROW, 1, &root, err);
     if (st == DW_OK)
-        st = dw_plan_parse(root, plan, err);
+        st = dw_program_parse(root, out, err);
     if (st < 0) {
         dw_err_prefix(err, "%s", o->recipe);
         return st;
@@ -78,29 +78,29 @@ static dw_status try_recipe(void *ctx, dw_err *err)
 {
     trial *t = ctx;
     dw_script *s;
-    dw_plan *plan = NULL;
+    dw_program *p = NULL;
     DW_TRY(dw_state_create(t->o, t->reg, &s, err));
     dw_child_watch(s);
-    dw_status st = evaluate(s, t->o, &plan, err);
-    dw_plan_free(plan);
+    dw_status st = evaluate(s, t->o, &p, err);
+    dw_program_free(p);
     dw_script_free(s);
     return st;
 }
 
 dw_status dw_script_plan(const dw_script_options *o, dw_registry *reg, dw_script **script,
-                         dw_plan **plan, dw_err *err)
+                         dw_program **out, dw_err *err)
 {
     trial t = {o, reg};
     *script = NULL;
-    *plan = NULL;
+    *out = NULL;
     DW_TRY(dw_child_try(try_recipe, &t, o->recipe, err));
     dw_script *s;
     DW_TRY(dw_state_create(o, reg, &s, err));
     s->quiet = true; /* the trial has printed */
-    dw_status st = evaluate(s, o, plan, err);
+    dw_status st = evaluate(s, o, out, err);
     if (st < 0) {
-        dw_plan_free(*plan);
-        *plan = NULL;
+        dw_program_free(*out);
+        *out = NULL;
         dw_script_free(s);
         return st;
     }
@@ -109,20 +109,14 @@ dw_status dw_script_plan(const dw_script_options *o, dw_registry *reg, dw_script
     return DW_OK;
 }
 
-static dw_status reopen(dw_script *s, const dw_plan *plan, dw_err *err)
+/* Is every function of a plan there? */
+static dw_status find_functions(dw_script *s, const dw_program_stage *stage, dw_err *err)
 {
-    const dw_script_options o = {.recipe = s->recipe};
-    dw_plan *again = NULL;
-    s->quiet = true;
-    s->check_files = false;
-    s->modules = dw_path_join(&s->arena, s->folder, "lib");
-    DW_TRY(evaluate(s, &o, &again, err));
-    dw_plan_free(again);
-    s->quiet = false;
-    for (const dw_json *f = dw_json_first(dw_json_get(plan->root, "functions")); f;
+    for (const dw_json *f = dw_json_first(dw_json_get(stage->plan->root, "functions")); f;
          f = dw_json_next(f)) {
-        lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->functions);
-        bool found = lua_getfield(s->L, -1, dw_json_key(f)) == LUA_TFUNCTION;
+        dw_callback_table(s->L, stage->name);
+        bool found =
+            lua_istable(s->L, -1) && lua_getfield(s->L, -1, dw_json_key(f)) == LUA_TFUNCTION;
         lua_settop(s->L, 0);
         if (!found)
             return dw_fail(err, DW_E_RECIPE, "%s: the plan's function '%s' is not in it", s->recipe,
@@ -131,13 +125,28 @@ static dw_status reopen(dw_script *s, const dw_plan *plan, dw_err *err)
     return DW_OK;
 }
 
-dw_status dw_script_reopen(const char *recipe, const dw_plan *plan, dw_script **script, dw_err *err)
+static dw_status reopen(dw_script *s, const dw_program *p, dw_err *err)
+{
+    const dw_script_options o = {.recipe = s->recipe};
+    dw_program *again = NULL;
+    s->quiet = true;
+    s->check_files = false;
+    s->modules = dw_path_join(&s->arena, s->folder, "lib");
+    DW_TRY(evaluate(s, &o, &again, err));
+    dw_program_free(again);
+    s->quiet = false;
+    for (size_t i = 0; i < p->n; i++)
+        DW_TRY(find_functions(s, &p->stage[i], err));
+    return DW_OK;
+}
+
+dw_status dw_script_reopen(const char *recipe, const dw_program *p, dw_script **script, dw_err *err)
 {
     const dw_script_options o = {.recipe = recipe};
     dw_script *s;
     *script = NULL;
     DW_TRY(dw_state_create(&o, NULL, &s, err));
-    dw_status st = reopen(s, plan, err);
+    dw_status st = reopen(s, p, err);
     if (st < 0) {
         dw_script_free(s);
         return st;

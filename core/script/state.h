@@ -81,6 +81,10 @@ void dw_value_list_mark(lua_State *L, int at);      /* an empty table that is a 
 /* ---- host.c ---- */
 void dw_host_push(lua_State *L); /* the table that the vocabulary gets */
 
+/* ---- callback.c ---- */
+/* Pushes the table of a stage's functions (NULL: the recipe's own), or nil. */
+void dw_callback_table(lua_State *L, const char *stage);
+
 /* ---- child.c ---- */
 /* Runs trial(ctx, err) in a forked child with a limit on processor time. */
 dw_status dw_child_try(dw_status (*trial)(void *ctx, dw_err *err), void *ctx, const char *recipe,

@@ -101,8 +101,7 @@ static void put_plugin(void *ctx, dw_instance *i, const char *address)
     dw_buf_finish(&name);
 }
 
-/* Names and contents of everything below a folder; nothing when it is not there. */
-static void add_folder(dw_sha256 *h, dw_arena *a, const char *dir)
+void dw_manifest_add_folder(dw_sha256 *h, dw_arena *a, const char *dir)
 {
     char **name, hex[65];
     size_t n;
@@ -113,7 +112,7 @@ static void add_folder(dw_sha256 *h, dw_arena *a, const char *dir)
         const char *path = dw_path_join(a, dir, name[i]);
         dw_sha256_add(h, name[i], strlen(name[i]) + 1);
         if (dw_dir_exists(path))
-            add_folder(h, a, path);
+            dw_manifest_add_folder(h, a, path);
         else if (dw_sha256_file(path, hex, &err) >= 0)
             dw_sha256_add(h, hex, 64);
     }
@@ -127,7 +126,7 @@ static void put_recipe(const dw_job *job, const char *path, dw_buf *b)
     if (!job->plan->has_functions)
         return;
     dw_sha256 *h = dw_sha256_create();
-    add_folder(h, &a, dw_path_join(&a, dw_path_dir(&a, path), "recipe"));
+    dw_manifest_add_folder(h, &a, dw_path_join(&a, dw_path_dir(&a, path), "recipe"));
     dw_sha256_hex(h, hex);
     dw_buf_adds(b, ",\n  \"recipe\": ");
     dw_json_put_cstr(b, hex);

@@ -53,7 +53,7 @@ static dw_status parse_model(const dw_fields *root, dw_plan *p)
     dw_fields f;
     DW_TRY(dw_fields_open(root, dw_fields_get(root, "model"), "model", keys, &f));
     DW_TRY(dw_fields_str(&f, "path", NULL, &p->model_path));
-    if (p->model_path[0] != '/')
+    if (p->model_path[0] != '/' && !dw_plan_is_ref(p->model_path))
         return dw_fields_fail(&f, "path", "'%s' is not an absolute path", p->model_path);
     DW_TRY(dw_fields_bool(&f, "init", false, &p->model_init));
     DW_TRY(parse_adapter(&f, p));
@@ -210,15 +210,25 @@ static dw_status parse_functions(const dw_fields *root, dw_plan *p)
     return DW_OK;
 }
 
+bool dw_plan_name_ok(const char *name)
+{
+    size_t n = strlen(name);
+    return n > 0 && n <= 100 && name[0] != '.' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") == n;
+}
+
+bool dw_plan_is_ref(const char *path)
+{
+    return !strncmp(path, "stage:", 6);
+}
+
 static dw_status parse_rest(const dw_fields *f, dw_plan *p)
 {
     static const char *const dtypes[] = {"source", "float32", "bfloat16", "float16", NULL};
     int64_t n;
     int dtype;
     DW_TRY(dw_fields_str(f, "name", "run", &p->name));
-    if (strspn(p->name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") !=
-            strlen(p->name) ||
-        p->name[0] == '.' || strlen(p->name) > 100)
+    if (!dw_plan_name_ok(p->name))
         return dw_fields_fail(
             f, "name", "'%s' holds more than letters, digits, '_', '-' and '.' (it names a folder)",
             p->name);

@@ -113,6 +113,10 @@ typedef struct dw_plan {
     bool has_functions;
 } dw_plan;
 
+/* May this name a folder? Letters, digits, '_', '-' and '.', not hidden, at most 100 bytes. */
+bool dw_plan_name_ok(const char *name);
+/* Is this path the result of an earlier stage ("stage:NAME/final", train/program.h)? */
+bool dw_plan_is_ref(const char *path);
 /* Sets the steps of a plan in epochs, now that its task keeps `rows` rows; else does nothing. */
 void dw_plan_settle(dw_plan *p, size_t rows);
 /* Takes over `root`. Checks structure, types, ranges and cross references (not plugin options, not

@@ -29,6 +29,7 @@ local function want(t, key, v, kind, form, what)
 end
 
 function normal.path(plan, t, key, v, what)
+  if node.kind(v) == "stage" then return v.path end
   if type(v) ~= "string" or v == "" then
     node.refuse(t, key, "%s: expected a path, got %s", what,
       v == "" and "an empty string" or node.describe(v))

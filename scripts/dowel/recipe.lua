@@ -449,6 +449,10 @@ local function missing(plan, full, what)
   return format("no %s '%s' (looked in %s)", what, given, host.folder)
 end
 
+local function is_ref(path)
+  return sub(path, 1, 6) == "stage:"
+end
+
 local function check_data(plan, path, data)
   for i, file in ipairs(data.files) do
     local at = format("%s.files.%d", path, i - 1)
@@ -467,10 +471,15 @@ end
 local function check_files(plan)
   local tree = plan.tree
   local at = plan.pos["model.path"] and "model.path" or "model"
-  if host.exists(tree.model.path) ~= "dir" then
+  if is_ref(tree.model.path) then
+    if not plan.stages then
+      refuse_at(plan, at, format("'%s' is the result of a stage, and this recipe is not one of d.stages",
+        tree.model.path))
+    end
+  elseif host.exists(tree.model.path) ~= "dir" then
     refuse_at(plan, at, missing(plan, tree.model.path, "model folder"))
   end
-  if not host.exists(tree.model.path .. "/config.json")
+  if not is_ref(tree.model.path) and not host.exists(tree.model.path .. "/config.json")
     and not host.exists(tree.model.path .. "/adapter_config.json") then
     refuse_at(plan, at, format("the model folder '%s' holds no config.json",
       plan.origin[tree.model.path] or tree.model.path))
@@ -498,8 +507,96 @@ local function count_epochs(plan)
   tree.schedule[1].epochs = plan.epochs
 end
 
--- What the recipe's file returned, and the --set texts -> plan, functions
+local function finish(plan)
+  check(plan)
+  if host.checks_files() then
+    check_files(plan)
+    if plan.epochs then count_epochs(plan) end
+  end
+end
+
+-- ---- stages ------------------------------------------------------------------------------------
+
+local staged = setmetatable({}, { __mode = "k" }) -- value of d.stages -> list of {name, plan}
+
+-- Every path of a plan that names a stage names one of `before`.
+local function check_refs(list, i, plan, before)
+  local function visit(v, path)
+    for k, x in pairs(v) do
+      local at = path == "" and tostring(k) or path .. "." .. tostring(k)
+      if k == "path" and type(x) == "string" and is_ref(x) then
+        local name = match(x, "^stage:([^/]*)")
+        if not before[name] then
+          local names = {}
+          for n in pairs(before) do names[#names + 1] = n end
+          refuse_at(plan, plan.pos[at] and at or path, format("no stage '%s' before '%s'%s", name,
+            list[i].name, node.suggest(name, names)))
+        end
+      elseif type(x) == "table" then
+        visit(x, at)
+      end
+    end
+  end
+  visit(plan.tree, "")
+end
+
+function recipe.stages(t)
+  local list, before = {}, {}
+  node.keys(t, "d.stages", {}, true)
+  for i, v in ipairs(t) do
+    local entry = node.table(t, i, v, "d.stages")
+    node.keys(entry, "a stage", {}, true)
+    local name, tree = entry[1], entry[2]
+    local plan = type(tree) == "table" and plans[tree]
+    if type(name) ~= "string" or not find(name, "^[%w_-][%w_.-]*$") or not plan or entry[3] ~= nil then
+      node.refuse(t, i, 'd.stages: expected { "name", d.recipe { ... } }, got { %s, %s%s }',
+        type(name) == "string" and "'" .. name .. "'" or node.describe(name),
+        plan and "d.recipe" or node.describe(tree), entry[3] ~= nil and ", ..." or "")
+    end
+    if before[name] then node.refuse(t, i, "d.stages: there are two stages '%s'", name) end
+    list[i] = { name = name, plan = plan }
+    check_refs(list, i, plan, before)
+    before[name] = true
+  end
+  if #list == 0 then node.refuse(t, nil, "d.stages needs at least one stage") end
+  staged[t] = list
+  return t
+end
+
+-- "sft.steps=20" -> the stage's number, "steps=20"
+local function stage_of(list, text)
+  local name, rest = match(text, "^%s*([%w_-]+)%.(.*)$")
+  local names = {}
+  for i, s in ipairs(list) do
+    if s.name == name then return i, rest end
+    names[i] = s.name
+  end
+  error(format("--set %s: no stage '%s' in this recipe%s; write --set STAGE.KEY=VALUE", text,
+    name or match(text, "^[^=]*"), node.suggest(name or "", names)), 0)
+end
+
+local function finish_stages(list, ...)
+  local tree, functions, own = { dowel = 1, stages = {} }, {}, {}
+  for i, s in ipairs(list) do
+    own[i] = copy_plan(s.plan)
+    own[i].stages = true
+  end
+  for _, text in ipairs { ... } do
+    local i, rest = stage_of(list, text)
+    recipe.set(own[i], rest)
+  end
+  for i, s in ipairs(list) do
+    finish(own[i])
+    tree.stages[i] = { name = s.name, plan = own[i].tree }
+    functions[s.name] = own[i].functions
+  end
+  return tree, functions
+end
+
+-- What the recipe's file returned, and the --set texts -> plan or stages, functions
 function recipe.finish(value, ...)
+  local list = type(value) == "table" and staged[value]
+  if list then return finish_stages(list, ...) end
   local old = plans[value]
   if not old then
     error(format("%s: a recipe's file must end with `return d.recipe { ... }`, it returned %s",
@@ -507,11 +604,7 @@ function recipe.finish(value, ...)
   end
   local plan = copy_plan(old)
   for _, text in ipairs { ... } do recipe.set(plan, text) end
-  check(plan)
-  if host.checks_files() then
-    check_files(plan)
-    if plan.epochs then count_epochs(plan) end
-  end
+  finish(plan)
   return plan.tree, plan.functions
 end
 

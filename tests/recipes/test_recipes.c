@@ -116,7 +116,7 @@ static void test_broken(void **state)
         dw_script_options o = {.recipe = r->name[i], .set = set};
         read_head(read_all(&r->arena, r->name[i]), &code, &want, set, &o.n_set);
         dw_script *s;
-        dw_plan *p;
+        dw_program *p;
         dw_err err = {{0}};
         dw_status st = dw_script_plan(&o, NULL, &s, &p, &err);
         const char *got = "(it was accepted)";
@@ -129,7 +129,7 @@ static void test_broken(void **state)
                           want ? want : "?", -(int)st, got);
             failed++;
         }
-        dw_plan_free(p);
+        dw_program_free(p);
         dw_script_free(s);
     }
     assert_int_equal(failed, 0);
@@ -148,19 +148,19 @@ static void test_good(void **state)
         dw_script_options o = {.recipe = r->name[i], .set = set};
         read_head(read_all(&r->arena, r->name[i]), &code, &unused, set, &o.n_set);
         dw_script *s;
-        dw_plan *p;
+        dw_program *p;
         dw_err err = {{0}};
         if (dw_script_plan(&o, NULL, &s, &p, &err) < 0)
             fail_msg("%s: %s", r->name[i], err.text);
         dw_buf out = {0};
-        dw_plan_print(p, &out);
+        dw_program_print(p, &out);
         dw_buf_addc(&out, '\n');
         char *parent = dw_path_dir(&r->arena, r->dir);
         const char *file =
             dw_arena_printf(&r->arena, "%.*s.json", (int)strlen(r->name[i]) - 4, r->name[i]);
         assert_string_equal(mask(&r->arena, out.ptr, parent, "{DIR}"), read_all(&r->arena, file));
         dw_buf_finish(&out);
-        dw_plan_free(p);
+        dw_program_free(p);
         dw_script_free(s);
         n++;
     }

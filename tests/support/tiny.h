@@ -152,7 +152,7 @@ static void tiny_finish(tiny *t)
     "\"objectives\":{\"grpo\":{\"plugin\":\"grpo\",\"weight\":1}}}"
 
 /* Fills in plugin options: plan.json needs them complete. */
-static dw_plan *tiny_plan(tiny *t, const char *tasks, const char *weights, const char *rest)
+static inline dw_plan *tiny_plan(tiny *t, const char *tasks, const char *weights, const char *rest)
 {
     dw_buf b = {0};
     dw_buf_printf(&b,

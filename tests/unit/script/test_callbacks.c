@@ -48,7 +48,7 @@ static int tear_down(void **state)
 
 typedef struct fixture {
     dw_script *s;
-    dw_plan *p;
+    dw_program *p;
     dw_callbacks cb;
 } fixture;
 
@@ -76,14 +76,14 @@ static fixture plan(const char *body)
     dw_script_options o = {.recipe = path};
     if (dw_script_plan(&o, NULL, &f.s, &f.p, &err) < 0)
         fail_msg("%s", err.text);
-    f.cb = dw_script_callbacks(f.s);
+    f.cb = dw_script_callbacks(f.s, NULL);
     return f;
 }
 
 static void done(fixture *f)
 {
     dw_script_free(f->s);
-    dw_plan_free(f->p);
+    dw_program_free(f->p);
 }
 
 static dowel_sample sample(void)
@@ -108,7 +108,7 @@ static void test_values(void **state)
     double x = 0;
     dw_buf why = {0}, out = {0};
     dw_err err = {{0}};
-    assert_true(f.p->has_functions);
+    assert_true(dw_program_has_functions(f.p));
     if (f.cb.reward(f.cb.ctx, "reward:main.r", &in, &x, &why, &err) < 0)
         fail_msg("%s", err.text);
     assert_true(x == 42);
@@ -207,7 +207,7 @@ static void test_reopen(void **state)
     dw_script *s;
     if (dw_script_reopen(dw_path_join(&a, kept, "recipe.lua"), f.p, &s, &err) < 0)
         fail_msg("%s", err.text);
-    dw_callbacks cb = dw_script_callbacks(s);
+    dw_callbacks cb = dw_script_callbacks(s, NULL);
     dowel_sample in = sample();
     double x = 0;
     assert_int_equal(cb.reward(cb.ctx, "reward:main.r", &in, &x, NULL, &err), 0);

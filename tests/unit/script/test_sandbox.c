@@ -21,7 +21,7 @@ static void run(const char *body, char out[2048])
     char path[128];
     dw_err err = {{0}};
     dw_script *s;
-    dw_plan *p;
+    dw_program *p;
     snprintf(path, sizeof path, "%s/r.lua", folder);
     assert_int_equal(dw_file_write(path, body, strlen(body), &err), 0);
     dw_script_options o = {.recipe = path};
