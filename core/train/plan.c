@@ -202,8 +202,9 @@ static dw_status parse_functions(const dw_fields *root, dw_plan *p)
         return dw_fields_fail(root, "functions", "expected a table, got %s", dw_json_kind_name(v));
     for (const dw_json *m = dw_json_first(v); m; m = dw_json_next(m)) {
         bool text = dw_json_kind(m) == DW_JSON_STRING;
-        if (!text || (!dw_text_is(dw_json_str(m), "reward") && !dw_text_is(dw_json_str(m), "row")))
-            return dw_fields_fail(root, "functions", "'%s' must be 'reward' or 'row'",
+        if (!text || (!dw_text_is(dw_json_str(m), "reward") && !dw_text_is(dw_json_str(m), "row") &&
+                      !dw_text_is(dw_json_str(m), "value")))
+            return dw_fields_fail(root, "functions", "'%s' must be 'reward', 'row' or 'value'",
                                   dw_json_key(m));
         p->has_functions = true;
     }

@@ -27,7 +27,8 @@
  *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
  *   "save_every": 0, "keep": 2, "save_dtype": "source"|"float32"|"bfloat16"|"float16",
  *   "save_merged": false,
- *   "functions": { "FUNCTION": "kind" }   // Lua callbacks by name: "reward", "row"
+ *   "functions": { "FUNCTION": "kind" }   // Lua callbacks by name: "reward", "row" (a text),
+ * "value"
  * }
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,

@@ -61,11 +61,13 @@ function normal.model(plan, path, t)
   return m
 end
 
-local function column(plan, t, key, v, name)
+-- kind: of a function, "row" gives text and "value" anything
+local function column(plan, t, key, v, kind, name)
   if type(v) == "string" then return find(v, "{", 1, true) and { format = v } or { field = v } end
   if type(v) == "function" then
+    name = kind .. ":" .. name
     plan.functions[name] = v
-    plan.kinds[name] = "row"
+    plan.kinds[name] = kind
     return { lua = name }
   end
   node.refuse(t, key, "%s: expected a field's name, a format or a function, got %s", key,
@@ -95,7 +97,8 @@ function normal.data(plan, path, t, prefix, shuffle)
   for _, c in ipairs(normal.columns[kind]) do
     local k = c.name
     if t[k] ~= nil then
-      data.columns[k] = column(plan, t, k, t[k], format("row:%s.%s", prefix, k))
+      data.columns[k] = column(plan, t, k, t[k], c.text and "row" or "value",
+        format("%s.%s", prefix, k))
     elseif c.needed then
       data.columns[k] = { field = k }
     end
