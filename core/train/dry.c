@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "train/component.h"
 #include "train/live.h"
 
 /* The largest micro-batch that the first steps of a task will make. */
@@ -141,7 +142,7 @@ typedef struct memory {
     size_t weights, grads, optim, pass, generation;
 } memory;
 
-static void add_model(memory *y, const dw_live_model *m)
+static void add_model(memory *y, const dw_job *job, const dw_live_model *m)
 {
     const dw_params *trained = dw_model_trained(m->m), *base = dw_model_base(m->m);
     y->weights += base->n * sizeof(dw_real);
@@ -150,6 +151,8 @@ static void add_model(memory *y, const dw_live_model *m)
     if (!m->plan->trains)
         return;
     y->grads += trained->n * sizeof(dw_real);
+    if (m == dw_models_lead(job) && dw_components_ever(job))
+        y->grads += dw_components_most(job) * trained->n * sizeof(dw_real);
     y->optim += dw_optim_bytes(&m->plan->optimizer, trained->n);
 }
 
@@ -206,7 +209,7 @@ static dw_status describe(dw_live *l, dw_buf *out, dw_err *err)
     memory y = {0};
     size_t copy = 0; /* of the start, where full training opens a second one */
     for (size_t i = 0; i < l->job.n_models; i++)
-        add_model(&y, &l->job.models[i]);
+        add_model(&y, &l->job, &l->job.models[i]);
     for (size_t i = 0; i < l->job.n_task; i++) {
         const dw_live_task *t = &l->job.task[i];
         char name[256];

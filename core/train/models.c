@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tensor/vector.h"
+#include "train/mix.h"
 #include "train/observe.h"
 #include "train/task.h"
 
@@ -312,9 +313,11 @@ bool dw_models_norms(dw_job *job, const dw_live_model **bad)
     return true;
 }
 
-double dw_models_rate(const dw_live_model *m, uint64_t step, uint64_t steps)
+double dw_models_rate(const dw_job *job, const dw_live_model *m, uint64_t step)
 {
-    return dw_models_moves(m, step) ? dw_schedule_at(&m->plan->optimizer.lr, step, steps) : 0;
+    if (!dw_models_moves(m, step))
+        return 0;
+    return dw_schedule_at(&m->plan->optimizer.lr, step, job->plan->steps) * dw_mix_rate(job->mix);
 }
 
 void dw_models_update(dw_job *job, uint64_t step)
@@ -323,7 +326,7 @@ void dw_models_update(dw_job *job, uint64_t step)
         dw_live_model *m = &job->models[i];
         if (!dw_models_moves(m, step))
             continue;
-        m->lr = dw_models_rate(m, step, job->plan->steps);
+        m->lr = dw_models_rate(job, m, step);
         dw_optim_update(&m->optim, m->lr, m->norm);
         dw_model_changed(m->m);
     }

@@ -40,8 +40,8 @@ dw_status dw_models_open_start(const struct dw_job *job, const dw_live_model *m,
 void dw_models_zero(struct dw_job *job);
 /* The norms of all gradients; false when one is not finite (*bad is then its model). */
 bool dw_models_norms(struct dw_job *job, const dw_live_model **bad);
-/* What its schedule says for a step; 0 while it is frozen. */
-double dw_models_rate(const dw_live_model *m, uint64_t step, uint64_t steps);
+/* Its learning rate at a step: the schedule's, slowed by limits; 0 while it is frozen. */
+double dw_models_rate(const struct dw_job *job, const dw_live_model *m, uint64_t step);
 /* Moves every model that is not frozen at the step: its optimiser, its schedule. */
 void dw_models_update(struct dw_job *job, uint64_t step);
 

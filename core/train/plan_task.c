@@ -28,8 +28,8 @@ const dw_json **dw_plan_sorted(const dw_fields *f, const dw_json *obj, size_t *n
     return list;
 }
 
-static dw_status check_function(const dw_fields *f, const char *key, const dw_json *functions,
-                                const char *name, const char *kind)
+dw_status dw_plan_function(const dw_fields *f, const char *key, const dw_json *functions,
+                           const char *name, const char *kind)
 {
     const dw_json *v = functions ? dw_json_get(functions, name) : NULL;
     if (!v)
@@ -63,9 +63,10 @@ static dw_status check_format(const dw_fields *f, const char *format)
                                 format);
 }
 
-static dw_status parse_column(const dw_fields *columns, const char *key, const dw_json *functions,
+static dw_status parse_column(const dw_fields *columns, dw_data_column c, const dw_json *functions,
                               dw_column *out)
 {
+    const char *key = dw_data_column_name(c);
     static const char *const keys[] = {"field", "format", "lua", NULL};
     const dw_json *v = dw_fields_get(columns, key);
     if (!v)
@@ -81,7 +82,7 @@ static dw_status parse_column(const dw_fields *columns, const char *key, const d
         return check_format(&f, out->format);
     }
     DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
-    return check_function(&f, NULL, functions, out->lua, "row");
+    return dw_plan_function(&f, NULL, functions, out->lua, dw_data_is_text(c) ? "row" : "value");
 }
 
 static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
@@ -98,7 +99,7 @@ static dw_status parse_columns(const dw_fields *data, const dw_json *functions, 
     dw_fields f;
     DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), keys, &f));
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
-        DW_TRY(parse_column(&f, dw_data_column_name((dw_data_column)c), functions, &s->column[c]));
+        DW_TRY(parse_column(&f, (dw_data_column)c, functions, &s->column[c]));
     if (s->column[DW_COL_RANKS].field && s->column[DW_COL_SCORES].field)
         return dw_fields_fail(&f, NULL, "lists are ordered by 'ranks' or by 'scores', not by both");
     return DW_OK;
@@ -210,7 +211,7 @@ static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char 
         DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
             return dw_fields_fail(&f, NULL, "a Lua reward has neither 'plugin' nor 'options'");
-        return check_function(&f, "lua", functions, out->lua, "reward");
+        return dw_plan_function(&f, "lua", functions, out->lua, "reward");
     }
     if (dw_fields_get(&f, "model")) { /* which one: plan_models.c */
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))

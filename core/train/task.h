@@ -85,7 +85,8 @@ typedef struct dw_job {
     struct dw_reference **reference; /* [n_reference] frozen copies that tasks compare with */
     size_t n_reference;
     struct dw_progress *progress;
-    dw_buf *samples; /* lines for samples.jsonl; NULL: not kept */
+    struct dw_mix *mix; /* weights and multipliers that follow from the past */
+    dw_buf *samples;    /* lines for samples.jsonl; NULL: not kept */
 } dw_job;
 
 /* Finds and creates plugin instances, asks them what they need, opens the models accordingly, and
@@ -97,7 +98,8 @@ void dw_task_close_all(dw_job *job);
 dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err);
 /* Part of stored runs: a name as a number. */
 uint64_t dw_task_hash(const char *name);
-/* Weight of a task at a step (from 0). */
+/* Weight of a task at a step (from 0): 0 means that it rests. What a Lua function says is known for
+ * the job's current step only, and is 1 elsewhere; multipliers of constraints are not in it. */
 double dw_task_weight(const dw_job *job, size_t task, uint64_t step);
 
 /* Every plugin instance of the job once, in plan order, with its address "task.objectives.dpo". */

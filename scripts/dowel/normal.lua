@@ -115,11 +115,13 @@ function normal.models(plan, t)
   return out
 end
 
-local function column(plan, t, key, v, name)
+-- kind: of a function, "row" gives text and "value" anything
+local function column(plan, t, key, v, kind, name)
   if type(v) == "string" then return find(v, "{", 1, true) and { format = v } or { field = v } end
   if type(v) == "function" then
+    name = kind .. ":" .. name
     plan.functions[name] = v
-    plan.kinds[name] = "row"
+    plan.kinds[name] = kind
     return { lua = name }
   end
   node.refuse(t, key, "%s: expected a field's name, a format or a function, got %s", key,
@@ -149,7 +151,8 @@ function normal.data(plan, path, t, prefix, shuffle)
   for _, c in ipairs(normal.columns[kind]) do
     local k = c.name
     if t[k] ~= nil then
-      data.columns[k] = column(plan, t, k, t[k], format("row:%s.%s", prefix, k))
+      data.columns[k] = column(plan, t, k, t[k], c.text and "row" or "value",
+        format("%s.%s", prefix, k))
     elseif c.needed then
       data.columns[k] = { field = k }
     end
@@ -364,6 +367,59 @@ end
 function normal.schedule(plan, path, v)
   if node.kind(v) ~= "schedule" then return end
   for k in pairs(v) do at(plan, path .. "." .. k, v, k, node.info(v).call .. "." .. k) end
+end
+
+-- A weight that is a function of (step, metrics so far).
+function normal.weight(plan, phase, task, fn)
+  local name = format("weight:%d.%s", phase, task)
+  plan.functions[name] = fn
+  plan.kinds[name] = "weight"
+  return { lua = name }
+end
+
+local combines = { balance = "norm", pcgrad = "pcgrad", mgda = "mgda", cagrad = "cagrad" }
+
+-- { NAME = d.constraint { ... } } and the like: at_most or at_least becomes the bound.
+local function bounded(plan, t, key, kind, tree)
+  if t[key] == nil then return end
+  local list = node.table(t, key, t[key], key)
+  at(plan, key, t, key, key)
+  for name, v in pairs(list) do
+    local path = format("%s.%s", key, tostring(name))
+    if type(name) ~= "string" then
+      node.refuse(list, name, "%s need names: %s = { NAME = d.%s { ... } }", key, key, kind)
+    end
+    want(list, name, v, kind, "d." .. kind .. " { ... }", path)
+    if (v.at_most == nil) == (v.at_least == nil) then
+      node.refuse(v, v.at_most and "at_least" or nil, "d.%s needs one of 'at_most' and 'at_least'", kind)
+    end
+    local out = { bound = v.at_most or v.at_least, at_least = v.at_least ~= nil }
+    for k, x in pairs(v) do
+      if k ~= "at_most" and k ~= "at_least" then out[k] = x end
+      at(plan, path .. "." .. k, v, k, k)
+    end
+    at(plan, path, v, nil, "d." .. kind)
+    at(plan, path .. ".bound", v, v.at_most and "at_most" or "at_least", v.at_most and "at_most" or "at_least")
+    tree[key][name] = out
+  end
+end
+
+-- How several objectives share a step, beside the schedule.
+function normal.mix(plan, t, tree)
+  tree.combine, tree.gradients_every, tree.constraints, tree.limits = { kind = "sum" }, 0, {}, {}
+  if t.combine ~= nil then
+    want(t, "combine", t.combine, "combine", "d.balance, d.pcgrad, d.mgda or d.cagrad { ... }", "combine")
+    tree.combine.kind = combines[node.info(t.combine).call]
+    for k, v in pairs(t.combine) do
+      tree.combine[k] = v
+      at(plan, "combine." .. k, t.combine, k, "combine." .. k)
+    end
+    at(plan, "combine", t.combine, nil, "combine")
+  end
+  if t.gradients_every ~= nil then tree.gradients_every = t.gradients_every end
+  at(plan, "gradients_every", t, "gradients_every", "gradients_every")
+  bounded(plan, t, "constraints", "constraint", tree)
+  bounded(plan, t, "limits", "limit", tree)
 end
 
 normal.at = at

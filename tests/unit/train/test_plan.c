@@ -160,6 +160,11 @@ static void test_refused_tasks(void **state)
             "{{ for one)");
     refused(WITH_TASK("\"data\":{\"type\":\"texts\",\"files\":[\"/a\"],\"split_marker\":\"x\"}"),
             "tasks.main.data.split_marker: only pairs are split, this data is texts");
+    refused(WITH_TASK("\"data\":{\"type\":\"lists\",\"files\":[\"/a\"],\"separator\":\"x\"}"),
+            "tasks.main.data.separator: only steps have one, this data is lists");
+    refused(WITH_TASK("\"data\":{\"type\":\"lists\",\"files\":[\"/a\"],\"columns\":{\"ranks\":{"
+                      "\"field\":\"a\"},\"scores\":{\"field\":\"b\"}}}"),
+            "tasks.main.data.columns: lists are ordered by 'ranks' or by 'scores', not by both");
 }
 
 int main(void)
