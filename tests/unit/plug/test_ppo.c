@@ -583,6 +583,108 @@ static void test_prime(void **state)
     dw_instance_destroy(i);
 }
 
+/* ---- corners that the cases above leave open ---- */
+
+/* A span that ends on a token of the environment belongs to the trained one before it. */
+static void test_span_on_masked(void **state)
+{
+    fixture *f = *state;
+    credits c;
+    dw_instance *i = instance_make(f, "gae", "{\"kl\":0,\"whiten\":false,\"gamma\":0.5}", NULL);
+    batch *t = batch_make(&f->arena, 1, (uint32_t[]){3});
+    wide_column(&f->arena, t, DOWEL_TOKEN_REWARD, 1, false, NAN)[1] = 4;
+    column(&f->arena, t, DOWEL_OLD_VALUE, false);
+    t->mask[1] = 0;
+    credit_of(i, t, 1, &c);
+    credit_expect(&c, (double[]){4, 0, 0}, 3, 1e-15);
+    assert_int_equal(c.keep[0], 1);
+    dw_instance_destroy(i);
+}
+
+/* Two answers act twice as much as one. */
+static void test_t8_two_answers(void **state)
+{
+    fixture *f = *state;
+    metrics m = {0};
+    credits c;
+    dw_instance *i = instance_make(f, "gae", "{\"kl\":0.1,\"kl_target\":2,\"kl_horizon\":10}", &m);
+    batch *t = batch_make(&f->arena, 2, (uint32_t[]){1, 1});
+    credit_put(column(&f->arena, t, DOWEL_OLD_LOGP, false), 2, (double[]){-1, -1});
+    credit_put(column(&f->arena, t, DOWEL_REF_LOGP, false), 2, (double[]){-1.1, -1.6});
+    column(&f->arena, t, DOWEL_REWARD, false);
+    column(&f->arena, t, DOWEL_OLD_VALUE, false);
+    credit_of(i, t, 1, &c);
+    memset(&m, 0, sizeof m);
+    credit_of(i, t, 1, &c);
+    near(metric_of(&m, "objective/kl_coef"), 0.096, 1e-12);
+    dw_instance_destroy(i);
+}
+
+/* One answer of two tokens: ratio 1.5 at advantage 2, which is clipped, and 1.1 at -1. */
+static void test_policy_metrics(void **state)
+{
+    fixture *f = *state;
+    static const char *const options[] = {"{\"normalizer\":\"token\"}",
+                                          "{\"normalizer\":\"sequence\"}",
+                                          "{\"normalizer\":\"constant\"}"};
+    const double share[] = {0.25, 0.25, 0.05}; /* of 4 tokens; of 2 answers of 2; of 2 times 10 */
+    for (int k = 0; k < 3; k++) {
+        metrics m = {0};
+        dw_instance *i = instance_make(f, "ppo", options[k], &m);
+        batch *t = batch_make(&f->arena, 1, (uint32_t[]){2});
+        t->b.step_toks = 4;
+        t->b.step_seqs = 2;
+        credit_put(column(&f->arena, t, DOWEL_LOGP, true), 2,
+                   (double[]){log(1.5) - 2, log(1.1) - 2});
+        credit_put(column(&f->arena, t, DOWEL_OLD_LOGP, false), 2, (double[]){-2, -2});
+        credit_put(column(&f->arena, t, DOWEL_ADVANTAGE, false), 2, (double[]){2, -1});
+        column(&f->arena, t, DOWEL_WEIGHT, false);
+        column(&f->arena, t, DOWEL_VALUE, true);
+        column(&f->arena, t, DOWEL_RETURN, false);
+        near(loss_of(i, t), (-2.4 + 1.1) * share[k], 1e-12);
+        near(metric_of(&m, "loss/policy_avg"), (-2.4 + 1.1) / 2, 1e-12);
+        near(metric_of(&m, "policy/clipfrac_avg"), 0.5, 0);
+        dw_instance_destroy(i);
+    }
+}
+
+/* log lambda moves by lr lambda (J - limit): from 2, by 0.1 * 2 * 0.3. Streams are limited. */
+static void test_lagrangian_steps(void **state)
+{
+    fixture *f = *state;
+    metrics m = {0};
+    credits c;
+    dw_instance *i = instance_make(f, "ppo_lag", LAG ",\"multiplier\":2}", &m);
+    credit_of(i, constrained(&f->arena), 2, &c);
+    near(metric_of(&m, "lambda"), 2 * exp(0.06), 1e-12);
+    dw_instance_destroy(i);
+
+    i = instance_make(f, "ppo_lag", LAG ",\"lambda\":1,\"stream_clip\":0.25}", NULL);
+    credit_of(i, constrained(&f->arena), 2, &c);
+    /* rewards -0.03 and 1.02, costs 0.03 and 0.48 */
+    const double ret[] = {0.22, 0.28, 0.25, 0.25};
+    for (int k = 0; k < 4; k++)
+        near(c.ret[k], ret[k], 1e-12);
+    dw_instance_destroy(i);
+}
+
+/* A soft outcome is a probability, whatever the reward is. */
+static void test_prime_soft(void **state)
+{
+    fixture *f = *state;
+    dw_instance *i = instance_make(f, "prime", "{\"beta\":1,\"soft\":true}", NULL);
+    batch *t = batch_make(&f->arena, 3, (uint32_t[]){1, 1, 1});
+    column(&f->arena, t, DOWEL_LOGP, true);
+    column(&f->arena, t, DOWEL_REF_LOGP, false);
+    column(&f->arena, t, DOWEL_WEIGHT, false);
+    credit_put(column(&f->arena, t, DOWEL_REWARD, false), 3, (double[]){1.3, -2, 0.75});
+    near(loss_of(i, t), log(2), 1e-12);
+    const double want[] = {-0.5, 0.5, -0.25};
+    for (int k = 0; k < 3; k++)
+        near(t->col[DOWEL_LOGP].grad[k], want[k] / 3, 1e-12);
+    dw_instance_destroy(i);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -605,6 +707,11 @@ int main(void)
         cmocka_unit_test(test_b7_a2po),
         cmocka_unit_test(test_a2po_hopeless),
         cmocka_unit_test(test_prime),
+        cmocka_unit_test(test_span_on_masked),
+        cmocka_unit_test(test_t8_two_answers),
+        cmocka_unit_test(test_policy_metrics),
+        cmocka_unit_test(test_lagrangian_steps),
+        cmocka_unit_test(test_prime_soft),
     };
     return cmocka_run_group_tests(tests, setup_registry, teardown_registry);
 }
