@@ -22,4 +22,10 @@ static inline double k3(double d)
     return expm1(-d) + d;
 }
 
+/* log(1 - exp(a)) for a < 0 */
+static inline double log1mexp(double a)
+{
+    return a > -0.6931471805599453 ? log(-expm1(a)) : log1p(-exp(a));
+}
+
 #endif

@@ -64,6 +64,17 @@ schedule("constant", { "value", "warmup" })
 schedule("linear", { "from", "to", "warmup" })
 schedule("cosine", { "peak", "final", "warmup" })
 
+-- How the gradients of several objectives become one; without it they are added.
+word("balance", "combine", { "decay" })
+word("pcgrad", "combine", {})
+word("mgda", "combine", { "normalize" })
+word("cagrad", "combine", { "c" })
+-- A metric kept within a bound by a multiplier: of a task's weight, or as a plugin's option.
+word("constraint", "constraint", { "metric", "at_most", "at_least", "task", "option", "kind", "lr",
+  "start", "max", "window", "kp", "ki", "kd" })
+-- A metric that ends or slows the run when it is beyond a bound.
+word("limit", "limit", { "metric", "at_most", "at_least", "action", "factor", "window" })
+
 -- Plugins by id: d.objective "dpo" { beta = 0.1 }. Which options there are is the plugin's to say.
 local plugin_of = recipe.plugin_of
 for _, kind in ipairs { "objective", "estimator", "reward" } do

@@ -14,6 +14,7 @@ enum dw_purpose {
     DW_RNG_PLUGIN = 5,    /* dowel_host.random */
     DW_RNG_SCRIPT = 6,    /* math.random of a recipe */
     DW_RNG_BOOTSTRAP = 7, /* confidence intervals */
+    DW_RNG_COMBINE = 8,   /* order of projections between gradients */
     DW_RNG_TEST = 100,
 };
 

@@ -1,4 +1,4 @@
-/* Calls a recipe's functions during training: row columns and rewards. */
+/* Calls a recipe's functions during training: row columns, rewards and weights. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +16,8 @@ typedef struct owner {
 typedef struct call {
     const char *name, *stage;
     const dowel_sample *sample; /* of a reward, else NULL */
+    const dw_metrics *past;     /* of a weight, else NULL */
+    uint64_t step;
     dw_text row;
     double value;
     const char *text; /* result of a row function, or a reward's reason; Lua's, until its pop */
@@ -54,6 +56,16 @@ static void push_sample(lua_State *L, const dowel_sample *in)
         lua_newtable(L);
     }
     lua_setfield(L, -2, "row");
+}
+
+/* A table of the numbers so far by name. */
+static void push_past(lua_State *L, const dw_metrics *past)
+{
+    lua_createtable(L, 0, (int)past->n);
+    for (size_t i = 0; i < past->n; i++) {
+        lua_pushnumber(L, dw_metric_value(&past->item[i]));
+        lua_setfield(L, -2, past->item[i].name);
+    }
 }
 
 /* Pushes the upvalues of the function at `at`; returns how many. */
@@ -112,15 +124,29 @@ static int run(lua_State *L)
     int fn = lua_gettop(L);
     int n = push_upvalues(L, fn);
     lua_pushvalue(L, fn);
-    if (c->sample)
+    if (c->past) {
+        lua_pushinteger(L, (lua_Integer)c->step);
+        push_past(L, c->past);
+    } else if (c->sample) {
         push_sample(L, c->sample);
-    else
+    } else {
         push_row(L, c->row);
-    lua_call(L, 1, 2);
+    }
+    lua_call(L, c->past ? 2 : 1, 2);
     int result = lua_gettop(L) - 1;
     check_upvalues(L, fn, fn + 1, n);
     lua_settop(L, result + 1);
 
+    if (c->past) {
+        c->value = lua_tonumber(L, result);
+        if (lua_type(L, result) != LUA_TNUMBER || !isfinite(c->value) || c->value < 0) {
+            lua_pushfstring(
+                L, "%s: a weight must be a finite number from 0 up, the function returned %s",
+                defined(L, fn), luaL_tolstring(L, result, NULL));
+            return lua_error(L);
+        }
+        return 0;
+    }
     if (!c->sample) {
         if (lua_type(L, result) != LUA_TSTRING) {
             lua_pushfstring(L, "%s: a column's function must return a string, it returned %s",
@@ -175,9 +201,18 @@ static dw_status call_reward(void *ctx, const char *fn, const dowel_sample *in, 
     return DW_OK;
 }
 
+static dw_status call_weight(void *ctx, const char *fn, uint64_t step, const dw_metrics *past,
+                             double *value, dw_err *err)
+{
+    call c = {.name = fn, .step = step, .past = past};
+    DW_TRY(invoke(ctx, &c, NULL, err));
+    *value = c.value;
+    return DW_OK;
+}
+
 dw_callbacks dw_script_callbacks(dw_script *s, const char *stage)
 {
     owner *o = dw_arena_alloc(&s->arena, sizeof *o);
     *o = (owner){s, stage ? dw_arena_strdup(&s->arena, stage) : NULL};
-    return (dw_callbacks){.ctx = o, .row = call_row, .reward = call_reward};
+    return (dw_callbacks){.ctx = o, .row = call_row, .reward = call_reward, .weight = call_weight};
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/mix.h"
 
 #define TRAINED   "trained.safetensors"
 #define OPTIMIZER "optimizer.safetensors"
@@ -158,7 +159,9 @@ static dw_status write_state(dw_arena *a, const dw_job *job, const dw_optim *o,
                   s->step, o->step, s->skipped_in_a_row, s->n_tokens, s->metrics_bytes,
                   s->samples_bytes, s->seen_eval_step, s->stopped_early ? "true" : "false");
     put_tasks(job, &b);
-    dw_buf_printf(&b, "},\"plugins\":[%s]}\n", plugins.ptr ? plugins.ptr : "");
+    dw_buf_adds(&b, "},\"mix\":");
+    dw_mix_put(job->mix, &b);
+    dw_buf_printf(&b, ",\"plugins\":[%s]}\n", plugins.ptr ? plugins.ptr : "");
     dw_status st = out.st;
     if (st >= 0)
         st = dw_file_write(dw_path_join(a, dir, STATE), b.ptr, b.len, err);
@@ -210,6 +213,7 @@ static dw_status read_state(dw_arena *a, dw_job *job, dw_optim *o, dw_trainer_st
     job->step = s->step;
     for (size_t i = 0; i < job->n_task; i++)
         DW_TRY(read_task(dw_json_get(v, "tasks"), &job->task[i], err));
+    DW_TRY(dw_mix_get(job->mix, dw_json_get(v, "mix"), err));
     states in = {.dir = dir, .a = a, .list = dw_json_get(v, "plugins"), .err = err};
     dw_task_instances(job, load_state, &in);
     return in.st;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "train/component.h"
 #include "train/live.h"
 
 /* The largest micro-batch that the first steps of a task will make. */
@@ -124,6 +125,8 @@ static void put_memory(const dw_live *l, size_t pass, size_t generation, dw_buf 
     double mib = 1024.0 * 1024.0;
     const dw_params *trained = dw_model_trained(m), *base = dw_model_base(m);
     size_t weights = base->n * sizeof(dw_real), grads = trained->n * sizeof(dw_real);
+    if (dw_components_ever(&l->job))
+        grads += dw_components_most(&l->job) * trained->n * sizeof(dw_real);
     if (trained != base)
         weights += trained->n * sizeof(dw_real);
     size_t optim = dw_optim_bytes(l->job.plan, trained->n);

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "train/eval.h"
 #include "train/live.h"
+#include "train/mix.h"
 
 enum { MAX_SKIPPED = 3, STALE_STEPS = 20 };
 
@@ -230,13 +231,14 @@ static dw_status one_step(dw_live *l, dw_err *err)
         save_before_end(l);
         return st;
     }
-    n.lr = dw_schedule_at(&job->plan->lr, job->step, job->plan->steps);
+    n.lr = dw_schedule_at(&job->plan->lr, job->step, job->plan->steps) * dw_mix_rate(job->mix);
     if (!n.skipped) {
         n.loss = r.loss;
         dw_optim_update(&l->optim, n.lr, n.norm);
         dw_model_changed(job->model);
         dw_reference_moved(job->reference);
         DW_TRY(dw_step_end(job, job->step, err));
+        DW_TRY(dw_mix_after(job->mix, &l->metrics, n.loss, n.norm, err));
         l->state.skipped_in_a_row = 0;
     }
     job->step++;
@@ -310,6 +312,8 @@ static dw_status eval_one(dw_live *l, dw_live_task *t, dw_err *err)
     dw_status st = dw_eval_task(t, l->engine, &m, err);
     if (st >= 0)
         st = dw_eval_book(t, &m, l->job.step, &gained, err);
+    if (st >= 0)
+        st = dw_mix_measured(l->job.mix, &m, err);
     if (st >= 0)
         st = write_eval(l, &m, dw_now() - begun, err);
     if (st >= 0) {
@@ -405,7 +409,10 @@ static dw_status finish(dw_live *l, dw_err *err)
         dw_progress_say(&l->progress, "\n%s", table.ptr);
     dw_buf_finish(&table);
     bool best = dw_dir_exists(dw_live_path(l, "best"));
-    if (l->state.stopped_early)
+    const char *limit = dw_mix_stop(l->job.mix);
+    if (limit)
+        dw_progress_say(&l->progress, "stopped at step %" PRIu64 ": %s", l->job.step, limit);
+    else if (l->state.stopped_early)
         dw_progress_say(&l->progress,
                         "stopped at step %" PRIu64 ": no gain for as many evaluations "
                         "as the recipe allows",
@@ -428,6 +435,8 @@ static dw_status train(dw_live *l, dw_err *err)
             return stop_saved(l, caught, err);
         DW_TRY(one_step(l, err));
         DW_TRY(eval_all(l, err));
+        if (dw_mix_stop(l->job.mix))
+            l->state.stopped_early = true;
         if (l->o->stop_at && l->job.step >= l->o->stop_at)
             return stop_saved(l, SIGINT, err);
         if (caught)

@@ -59,6 +59,8 @@ static dw_status call_losses(dw_pass *p, dw_arena *a, size_t first, size_t n,
     dw_live_task *t = p->set->task;
     for (size_t k = 0; k < t->n_objective; k++) {
         dw_use *u = &t->objective[k];
+        if (p->only && p->only != u)
+            continue;
         dw_batch b;
         double loss = 0, w = p->weight * u->plan->weight;
         dw_batch_build(&b, a, p->set, first, n, seen, u);
@@ -141,6 +143,8 @@ static dw_status survey(dw_pass *p, dw_arena *a, dw_err *err)
     dw_live_task *t = p->set->task;
     for (size_t k = 0; k < t->n_objective; k++) {
         dw_use *u = &t->objective[k];
+        if (p->only && p->only != u)
+            continue;
         const dowel_objective *o = &dw_instance_info(u->inst)->objective;
         memset(u->total, 0, o->n_total * sizeof(double));
         if (!o->survey || o->n_total == 0)

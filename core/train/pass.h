@@ -9,7 +9,8 @@ typedef struct dw_pass {
     dw_job *job;
     dw_engine *engine;
     dw_set *set;
-    double weight; /* of the task; gradients are scaled by it and the objective's own */
+    double weight;      /* of the task; gradients are scaled by it and the objective's own */
+    const dw_use *only; /* one objective of the task, or NULL: all */
     bool backward;
     bool each_unit; /* evaluation: one loss call per row, so that metrics have parts */
     double loss;    /* out: weighted sum */

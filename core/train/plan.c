@@ -137,10 +137,22 @@ static dw_status parse_weights(const dw_fields *phase, dw_plan *p, dw_plan_phase
     DW_TRY(dw_fields_open(phase, dw_fields_get(phase, "weights"), dw_fields_path(phase, "weights"),
                           names, &f));
     out->weight = dw_arena_alloc(phase->arena, p->n_task * sizeof *out->weight);
+    out->weight_fn = dw_arena_alloc(phase->arena, p->n_task * sizeof *out->weight_fn);
     for (size_t t = 0; t < p->n_task; t++) {
         const dw_json *v = dw_fields_get(&f, names[t]);
         if (!v)
             continue;
+        if (dw_json_kind(v) == DW_JSON_OBJECT && dw_json_get(v, "lua")) {
+            static const char *const keys[] = {"lua", NULL};
+            dw_fields w;
+            DW_TRY(dw_fields_open(&f, v, dw_fields_path(&f, names[t]), keys, &w));
+            DW_TRY(dw_fields_str(&w, "lua", NULL, &out->weight_fn[t]));
+            DW_TRY(dw_plan_function(&w, "lua", dw_json_get(p->root, "functions"), out->weight_fn[t],
+                                    "weight"));
+            out->weight[t].from = out->weight[t].to = 1; /* until it is asked */
+            any = true;
+            continue;
+        }
         DW_TRY(parse_schedule_at_least_0(&f, v, names[t], &out->weight[t]));
         any = any || out->weight[t].from > 0 || out->weight[t].to > 0;
     }
@@ -202,8 +214,9 @@ static dw_status parse_functions(const dw_fields *root, dw_plan *p)
         return dw_fields_fail(root, "functions", "expected a table, got %s", dw_json_kind_name(v));
     for (const dw_json *m = dw_json_first(v); m; m = dw_json_next(m)) {
         bool text = dw_json_kind(m) == DW_JSON_STRING;
-        if (!text || (!dw_text_is(dw_json_str(m), "reward") && !dw_text_is(dw_json_str(m), "row")))
-            return dw_fields_fail(root, "functions", "'%s' must be 'reward' or 'row'",
+        if (!text || (!dw_text_is(dw_json_str(m), "reward") && !dw_text_is(dw_json_str(m), "row") &&
+                      !dw_text_is(dw_json_str(m), "weight")))
+            return dw_fields_fail(root, "functions", "'%s' must be 'reward', 'row' or 'weight'",
                                   dw_json_key(m));
         p->has_functions = true;
     }
@@ -252,12 +265,22 @@ static dw_status parse_rest(const dw_fields *f, dw_plan *p)
     return dw_fields_bool(f, "save_merged", false, &p->save_merged);
 }
 
+static dw_status parse_mix(const dw_fields *root, dw_plan *p)
+{
+    const char **names = dw_arena_alloc(root->arena, (p->n_task + 1) * sizeof *names);
+    for (size_t i = 0; i < p->n_task; i++)
+        names[i] = p->task[i].name;
+    return dw_plan_mix_parse(root, names, &p->mix);
+}
+
 static dw_status parse_root(dw_plan *p, dw_err *err)
 {
-    static const char *const keys[] = {"dowel",       "name",       "seed",        "model",
-                                       "plugin_dirs", "threads",    "tasks",       "schedule",
-                                       "optimizer",   "save_every", "keep",        "micro_tokens",
-                                       "functions",   "save_dtype", "save_merged", NULL};
+    static const char *const keys[] = {
+        "dowel",           "name",        "seed",        "model",
+        "plugin_dirs",     "threads",     "tasks",       "schedule",
+        "optimizer",       "save_every",  "keep",        "micro_tokens",
+        "functions",       "save_dtype",  "save_merged", "combine",
+        "gradients_every", "constraints", "limits",      NULL};
     dw_fields none = {NULL, "", &p->arena, err}, f;
     int64_t version;
     DW_TRY(dw_fields_open(&none, p->root, "", keys, &f));
@@ -270,6 +293,7 @@ static dw_status parse_root(dw_plan *p, dw_err *err)
     DW_TRY(parse_tasks(&f, p));
     DW_TRY(parse_phases(&f, p));
     DW_TRY(parse_optimizer(&f, p));
+    DW_TRY(parse_mix(&f, p));
     if (p->save_merged && !p->has_lora)
         return dw_fields_fail(&f, "save_merged", "there is no adapter to merge");
     return DW_OK;

@@ -20,14 +20,17 @@
  *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
  *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss",
  *                        "greater": false, "samples": 1, "at_start": true } } },
- *   "schedule": [ { "steps": 200, "weights": { "sft": 1.0, "prefs": NUMBER|SCHEDULE } } ],
+ *   "schedule": [ { "steps": 200, "weights": { "sft": 1.0, "prefs":
+ * NUMBER|SCHEDULE|{"lua":FUNCTION} } } ],
  *       // one task, one phase: may have "epochs": 2.5; a run sets "steps" from the rows it keeps
  *   "optimizer": { "kind": "adamw", "lr": NUMBER|SCHEDULE, "betas": [0.9, 0.999], "eps": 1e-8,
  *                  "weight_decay": 0.0, "momentum": 0.0, "clip": 1.0 },
  *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
  *   "save_every": 0, "keep": 2, "save_dtype": "source"|"float32"|"bfloat16"|"float16",
  *   "save_merged": false,
- *   "functions": { "FUNCTION": "kind" }   // Lua callbacks by name: "reward", "row"
+ *   "combine": ..., "gradients_every": 0, "constraints": {...}, "limits": {...}  //
+ * train/plan_mix.h "functions": { "FUNCTION": "kind" }   // Lua callbacks by name: "reward", "row",
+ * "weight"
  * }
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
@@ -42,6 +45,7 @@
 #include "base/json.h"
 #include "data/dataset.h"
 #include "model/model.h"
+#include "train/plan_mix.h"
 #include "train/schedule.h"
 
 typedef struct dw_plan_data {
@@ -84,8 +88,9 @@ typedef struct dw_plan_task {
 
 typedef struct dw_plan_phase {
     uint64_t steps;
-    double epochs;       /* 0, or what `steps` is worked out from once the rows are read */
-    dw_schedule *weight; /* [n_task]; 0: the task rests */
+    double epochs;          /* 0, or what `steps` is worked out from once the rows are read */
+    dw_schedule *weight;    /* [n_task]; 0: the task rests */
+    const char **weight_fn; /* [n_task]; a Lua function of the metrics so far, or NULL */
 } dw_plan_phase;
 
 typedef struct dw_plan {
@@ -109,6 +114,7 @@ typedef struct dw_plan {
     uint32_t micro_tokens, save_every, keep;
     dw_save_dtype save_dtype;
     bool save_merged;
+    dw_plan_mix mix;
     bool has_functions;
 } dw_plan;
 

@@ -211,8 +211,16 @@ static void put_phases(dw_buf *b, const dw_plan *p)
             dw_buf_addc(b, ',');
         }
         dw_buf_printf(b, "\"steps\":%" PRIu64 ",\"weights\":{", p->phase[i].steps);
-        for (size_t t = 0; t < p->n_task; t++)
-            put_schedule(b, p->task[t].name, &p->phase[i].weight[t]);
+        for (size_t t = 0; t < p->n_task; t++) {
+            if (p->phase[i].weight_fn[t]) {
+                put_key(b, p->task[t].name);
+                dw_buf_addc(b, '{');
+                put_str(b, "lua", p->phase[i].weight_fn[t]);
+                dw_buf_addc(b, '}');
+            } else {
+                put_schedule(b, p->task[t].name, &p->phase[i].weight[t]);
+            }
+        }
         dw_buf_adds(b, "}}");
     }
     dw_buf_addc(b, ']');
@@ -278,6 +286,7 @@ void dw_plan_print(const dw_plan *p, dw_buf *out)
     put_int(&b, "keep", p->keep);
     put_str(&b, "save_dtype", dtype[p->save_dtype]);
     put_bool(&b, "save_merged", p->save_merged);
+    dw_plan_mix_print(&p->mix, &b);
     put_key(&b, "functions");
     const dw_json *functions = dw_json_get(p->root, "functions");
     if (p->has_functions)

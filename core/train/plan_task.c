@@ -27,8 +27,8 @@ const dw_json **dw_plan_sorted(const dw_fields *f, const dw_json *obj, size_t *n
     return list;
 }
 
-static dw_status check_function(const dw_fields *f, const char *key, const dw_json *functions,
-                                const char *name, const char *kind)
+dw_status dw_plan_function(const dw_fields *f, const char *key, const dw_json *functions,
+                           const char *name, const char *kind)
 {
     const dw_json *v = functions ? dw_json_get(functions, name) : NULL;
     if (!v)
@@ -80,7 +80,7 @@ static dw_status parse_column(const dw_fields *columns, const char *key, const d
         return check_format(&f, out->format);
     }
     DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
-    return check_function(&f, NULL, functions, out->lua, "row");
+    return dw_plan_function(&f, NULL, functions, out->lua, "row");
 }
 
 static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
@@ -186,7 +186,7 @@ static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char 
         DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
             return dw_fields_fail(&f, NULL, "a Lua reward has neither 'plugin' nor 'options'");
-        return check_function(&f, "lua", functions, out->lua, "reward");
+        return dw_plan_function(&f, "lua", functions, out->lua, "reward");
     }
     DW_TRY(dw_fields_str(&f, "plugin", NULL, &out->plugin));
     out->options = dw_fields_get(&f, "options");

@@ -10,6 +10,9 @@ extern const char *const dw_plan_on_bad[], *const dw_plan_on_long[], *const dw_p
 /* `functions`: the plan's object of that name (may be NULL); every Lua name must be in it. */
 dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_json *functions,
                              dw_plan_task *out);
+/* Is `name` among the plan's functions (may be NULL) and of that kind? */
+dw_status dw_plan_function(const dw_fields *f, const char *key, const dw_json *functions,
+                           const char *name, const char *kind);
 /* Members of an object, sorted by key; in the arena. */
 const dw_json **dw_plan_sorted(const dw_fields *f, const dw_json *obj, size_t *n);
 

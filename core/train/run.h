@@ -8,6 +8,7 @@
 #define DW_TRAIN_RUN_H
 
 #include "plug/plug.h"
+#include "train/metrics.h"
 #include "train/plan.h"
 
 /* Lua callbacks, provided by script/ through this table; NULL where the plan has none. */
@@ -17,6 +18,10 @@ typedef struct dw_callbacks {
     /* One sample -> number, NaN for no opinion (nil); why may be appended to. */
     dw_status (*reward)(void *ctx, const char *fn, const dowel_sample *s, double *value,
                         dw_buf *why, dw_err *err);
+    /* A task's weight at a step (from 0), from the numbers of the step before: those of
+     * metrics.jsonl and of the newest evaluations; empty at the first. At least 0. */
+    dw_status (*weight)(void *ctx, const char *fn, uint64_t step, const dw_metrics *past,
+                        double *value, dw_err *err);
 } dw_callbacks;
 
 typedef struct dw_run_options {

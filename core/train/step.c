@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tensor/vector.h"
+#include "train/component.h"
 #include "train/gather.h"
 
 static void clear_tallies(dw_live_task *t)
@@ -14,8 +15,27 @@ static void clear_tallies(dw_live_task *t)
     }
 }
 
+static dw_status each_objective(dw_pass *p, dw_components *apart, dw_err *err)
+{
+    dw_live_task *t = p->set->task;
+    double loss = 0;
+    for (size_t k = 0; k < t->n_objective; k++) {
+        const dw_use *u = &t->objective[k];
+        const char *name = t->n_objective == 1 ? t->plan->name
+                                               : dw_arena_printf(p->set->arena, "%s/%s",
+                                                                 t->plan->name, u->plan->name);
+        dw_components_next(apart, name, p->weight * u->plan->weight);
+        p->only = u;
+        DW_TRY(dw_pass_run(p, err));
+        loss += p->loss;
+    }
+    p->loss = loss;
+    return DW_OK;
+}
+
+/* apart: NULL, or where each objective's gradient goes by itself. */
 static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double weight,
-                           dw_step_result *out, dw_err *err)
+                           dw_components *apart, dw_step_result *out, dw_err *err)
 {
     dw_arena a = {0};
     dw_set s;
@@ -27,7 +47,7 @@ static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double we
     }
     if (st >= 0 && s.n_seq > 0) {
         dw_pass p = {.job = job, .engine = e, .set = &s, .weight = weight, .backward = true};
-        st = dw_pass_run(&p, err);
+        st = apart ? each_objective(&p, apart, err) : dw_pass_run(&p, err);
         out->loss += p.loss;
     }
     dw_arena_finish(&a);
@@ -40,12 +60,20 @@ dw_status dw_step_gradient(dw_job *job, dw_engine *e, dw_step_result *out, dw_er
     dw_params *p = dw_model_trained(job->model);
     dw_vec_zero(job->x, p->g, p->n);
     DW_TRY(dw_task_schedule(job, job->step, err));
+    DW_TRY(dw_mix_before(job->mix, err));
+    dw_components apart;
+    bool wanted = dw_components_wanted(job);
+    if (wanted)
+        DW_TRY(dw_components_begin(&apart, job, err));
     dw_status st = DW_OK;
     for (size_t i = 0; i < job->n_task && st >= 0; i++) {
         double w = dw_task_weight(job, i, job->step);
-        if (w > 0)
-            st = step_task(job, e, &job->task[i], w, out, err);
+        if (w > 0) /* a multiplier of 0 does not stop the measuring */
+            st = step_task(job, e, &job->task[i], w * dw_mix_multiplier(job->mix, i),
+                           wanted ? &apart : NULL, out, err);
     }
+    if (wanted)
+        dw_components_end(&apart);
     if (st < 0 && st != DW_E_NUMERIC)
         return st;
     /* A step that came out as NaN is left behind with its rows. */

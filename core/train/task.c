@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/mix.h"
 
 /* FNV-1a: part of stored runs, so it may never change. */
 static uint64_t name_hash(const char *s)
@@ -161,6 +162,24 @@ static uint32_t task_feed(const dw_live_task *t)
     }
 }
 
+/* An option that a constraint will move is asked about at its largest value. */
+static dw_status reach(const dw_use *u, dw_err *err)
+{
+    const dw_plan_mix *m = &u->task->job->plan->mix;
+    for (size_t i = 0; i < m->n_constraint; i++) {
+        const dw_plan_constraint *c = &m->constraint[i];
+        if (!c->option || strcmp(c->owner, u->task->plan->name) != 0 ||
+            strcmp(c->objective, u->plan->name) != 0)
+            continue;
+        dw_status st = dw_instance_set(u->inst, c->option, c->spec.max, err);
+        if (st < 0) {
+            dw_err_prefix(err, "constraints.%s, at its max", c->name);
+            return st;
+        }
+    }
+    return DW_OK;
+}
+
 static dw_status open_objectives(dw_live_task *t, dw_err *err)
 {
     dw_job *job = t->job;
@@ -176,6 +195,7 @@ static dw_status open_objectives(dw_live_task *t, dw_err *err)
         if (!o->loss)
             return dw_fail(err, DW_E_RECIPE, "objectives.%s: the plugin %s is not an objective",
                            p->objective[i].name, p->objective[i].plugin);
+        DW_TRY(reach(u, err));
         DW_TRY(ask(u, false, err));
         DW_TRY(check_ask(u, p->rollout != NULL, err));
         u->total = dw_arena_alloc(&job->arena, (o->n_total + 1) * sizeof(double));
@@ -324,6 +344,7 @@ dw_status dw_task_open_all(dw_job *job, dw_err *err)
             return st;
         }
     }
+    DW_TRY(dw_mix_create(job, &job->mix, err));
     return dw_task_schedule(job, 0, err);
 }
 
@@ -346,6 +367,8 @@ void dw_task_close_all(dw_job *job)
         dw_dataset_free(t->data);
         dw_dataset_free(t->eval);
     }
+    dw_mix_destroy(job->mix);
+    job->mix = NULL;
     job->task = NULL;
     job->n_task = 0;
     dw_arena_finish(&job->arena);
@@ -377,6 +400,8 @@ double dw_task_weight(const dw_job *job, size_t task, uint64_t step)
 {
     const dw_plan *p = job->plan;
     uint64_t first = 0;
+    if (job->mix && step == job->step && !isnan(dw_mix_weight(job->mix, task)))
+        return dw_mix_weight(job->mix, task);
     for (size_t i = 0; i < p->n_phase; i++) {
         if (step < first + p->phase[i].steps || i + 1 == p->n_phase)
             return dw_schedule_at(&p->phase[i].weight[task], step - first, p->phase[i].steps);

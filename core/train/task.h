@@ -65,7 +65,8 @@ typedef struct dw_job {
     dw_generator *gen;              /* made on first use */
     struct dw_reference *reference; /* NULL where nobody asks for REF_LOGP */
     struct dw_progress *progress;
-    dw_buf *samples; /* lines for samples.jsonl; NULL: not kept */
+    struct dw_mix *mix; /* weights and multipliers that follow from the past */
+    dw_buf *samples;    /* lines for samples.jsonl; NULL: not kept */
 } dw_job;
 
 /* Loads data, finds and creates plugin instances, asks them what they need. The model is open.
@@ -74,7 +75,8 @@ dw_status dw_task_open_all(dw_job *job, dw_err *err);
 void dw_task_close_all(dw_job *job);
 /* Writes scheduled options for step `step` (from 0). */
 dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err);
-/* Weight of a task at a step (from 0). */
+/* Weight of a task at a step (from 0): 0 means that it rests. What a Lua function says is known for
+ * the job's current step only, and is 1 elsewhere; multipliers of constraints are not in it. */
 double dw_task_weight(const dw_job *job, size_t task, uint64_t step);
 
 /* Every plugin instance of the job once, in plan order, with its address "task.objectives.dpo". */

@@ -2,8 +2,12 @@
 #include <dowel/plugin.h>
 #include <math.h>
 
+enum { TOKENS = 0, WEIGHTS = 1 };
+static const char *const divisors[] = {"tokens", "weights", NULL};
+
 struct opts {
     double label_smoothing;
+    int64_t divisor;
     bool dft;
 };
 
@@ -12,6 +16,8 @@ static const dowel_param params[] = {
                    "Share of the target spread evenly over the whole vocabulary."),
     DOWEL_OPT_BOOL(struct opts, dft, "false", 0,
                    "Scale each token's gradient by its probability (dynamic fine-tuning)."),
+    DOWEL_OPT_CHOICE(struct opts, divisor, "tokens", divisors, 0,
+                     "Divide by the step's tokens, or by the weights of their rows summed."),
 };
 
 static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
@@ -23,6 +29,17 @@ static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
     ask->detached = DOWEL_BIT(DOWEL_ENTROPY);
     if (o->label_smoothing > 0)
         ask->columns |= DOWEL_BIT(DOWEL_MEAN_LOGP);
+    return DOWEL_OK;
+}
+
+/* The step's tokens, each counted as its row weighs. */
+static dowel_status survey(void *self, const dowel_batch *in, double *sum, dowel_err *err)
+{
+    (void)self;
+    (void)err;
+    for (uint32_t s = 0; s < in->n_seq; s++)
+        if (in->role[s] == DOWEL_TRAINED || in->role[s] == DOWEL_OTHER)
+            *sum += dowel_x(in, DOWEL_WEIGHT)[s] * dowel_seq_len(in, s);
     return DOWEL_OK;
 }
 
@@ -47,10 +64,11 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
     const double *logp = dowel_x(in, DOWEL_LOGP), *mean = dowel_x(in, DOWEL_MEAN_LOGP);
     const double *weight = dowel_x(in, DOWEL_WEIGHT), smooth = o->label_smoothing;
     double *grad = dowel_grad(in, DOWEL_LOGP), *grad_mean = dowel_grad(in, DOWEL_MEAN_LOGP);
+    double divisor = o->divisor == WEIGHTS ? in->total[0] : in->step_toks;
     (void)err;
 
     for (uint32_t s = 0; s < in->n_seq; s++) {
-        double scale = weight[s] / in->step_toks;
+        double scale = divisor > 0 ? weight[s] / divisor : 0;
         for (uint32_t t = in->start[s]; t < in->start[s + 1]; t++) {
             if (!in->mask[t])
                 continue;
@@ -70,8 +88,10 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
 static const char *const shown[] = {"mean_token_accuracy", NULL};
 static const dowel_objective objective = {.size = sizeof objective,
                                           .feeds_on = DOWEL_TEXTS | DOWEL_ROLLOUTS,
+                                          .n_total = 1,
                                           .shown = shown,
                                           .observe = observe,
+                                          .survey = survey,
                                           .loss = loss};
 static const dowel_plugin plugin = {DOWEL_PLUGIN("sft", "1.0.0",
                                                  "Supervised fine-tuning on given answers.",

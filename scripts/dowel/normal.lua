@@ -273,6 +273,59 @@ function normal.schedule(plan, path, v)
   for k in pairs(v) do at(plan, path .. "." .. k, v, k, node.info(v).call .. "." .. k) end
 end
 
+-- A weight that is a function of (step, metrics so far).
+function normal.weight(plan, phase, task, fn)
+  local name = format("weight:%d.%s", phase, task)
+  plan.functions[name] = fn
+  plan.kinds[name] = "weight"
+  return { lua = name }
+end
+
+local combines = { balance = "norm", pcgrad = "pcgrad", mgda = "mgda", cagrad = "cagrad" }
+
+-- { NAME = d.constraint { ... } } and the like: at_most or at_least becomes the bound.
+local function bounded(plan, t, key, kind, tree)
+  if t[key] == nil then return end
+  local list = node.table(t, key, t[key], key)
+  at(plan, key, t, key, key)
+  for name, v in pairs(list) do
+    local path = format("%s.%s", key, tostring(name))
+    if type(name) ~= "string" then
+      node.refuse(list, name, "%s need names: %s = { NAME = d.%s { ... } }", key, key, kind)
+    end
+    want(list, name, v, kind, "d." .. kind .. " { ... }", path)
+    if (v.at_most == nil) == (v.at_least == nil) then
+      node.refuse(v, v.at_most and "at_least" or nil, "d.%s needs one of 'at_most' and 'at_least'", kind)
+    end
+    local out = { bound = v.at_most or v.at_least, at_least = v.at_least ~= nil }
+    for k, x in pairs(v) do
+      if k ~= "at_most" and k ~= "at_least" then out[k] = x end
+      at(plan, path .. "." .. k, v, k, k)
+    end
+    at(plan, path, v, nil, "d." .. kind)
+    at(plan, path .. ".bound", v, v.at_most and "at_most" or "at_least", v.at_most and "at_most" or "at_least")
+    tree[key][name] = out
+  end
+end
+
+-- How several objectives share a step, beside the schedule.
+function normal.mix(plan, t, tree)
+  tree.combine, tree.gradients_every, tree.constraints, tree.limits = { kind = "sum" }, 0, {}, {}
+  if t.combine ~= nil then
+    want(t, "combine", t.combine, "combine", "d.balance, d.pcgrad, d.mgda or d.cagrad { ... }", "combine")
+    tree.combine.kind = combines[node.info(t.combine).call]
+    for k, v in pairs(t.combine) do
+      tree.combine[k] = v
+      at(plan, "combine." .. k, t.combine, k, "combine." .. k)
+    end
+    at(plan, "combine", t.combine, nil, "combine")
+  end
+  if t.gradients_every ~= nil then tree.gradients_every = t.gradients_every end
+  at(plan, "gradients_every", t, "gradients_every", "gradients_every")
+  bounded(plan, t, "constraints", "constraint", tree)
+  bounded(plan, t, "limits", "limit", tree)
+end
+
 normal.at = at
 normal.want = want
 return normal

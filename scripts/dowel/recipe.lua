@@ -14,7 +14,8 @@ local mt = { __index = methods, __name = "dowel.recipe" }
 
 -- What a recipe has of its own, and what may stand beside it when it has one task.
 local own_keys = { "name", "seed", "model", "plugin_dirs", "threads", "tasks", "schedule", "steps",
-  "epochs", "optimizer", "micro_tokens", "save_every", "keep", "save_dtype", "save_merged" }
+  "epochs", "optimizer", "micro_tokens", "save_every", "keep", "save_dtype", "save_merged", "combine",
+  "gradients_every", "constraints", "limits" }
 
 -- ---- messages ----------------------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ local function schedule(plan, t)
           node.refuse(p, k, "no task '%s' in this recipe%s", tostring(k),
             node.suggest(tostring(k), names))
         end
-        weights[k] = v
+        weights[k] = type(v) == "function" and normal.weight(plan, i - 1, k, v) or v
         normal.at(plan, path .. ".weights." .. k, p, k, "weight of " .. k)
         normal.schedule(plan, path .. ".weights." .. k, v)
       end
@@ -258,6 +259,7 @@ function recipe.create(t)
   tree.model = normal.model(plan, "model", t.model)
   tasks(plan, t)
   schedule(plan, t)
+  normal.mix(plan, t, tree)
   normal.want(t, "optimizer", t.optimizer, "optimizer", "d.adamw { ... } or d.sgd { ... }",
     "optimizer")
   normal.at(plan, "optimizer", t.optimizer, nil, t.optimizer and node.info(t.optimizer).call)

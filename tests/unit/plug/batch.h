@@ -72,15 +72,26 @@ static inline double metric_of(const metrics *all, const char *name)
 typedef struct batch {
     dowel_batch b;
     dowel_column col[49];
-    uint32_t *start, *from;
-    uint8_t *mask, *role, *stop;
+    uint32_t *start, *from, *mark_start;
+    uint8_t *mask, *role, *stop, *mark;
     int32_t *mate, *group;
     uint64_t *id;
 } batch;
 
 static inline bool per_sequence(uint32_t c)
 {
-    return c >= DOWEL_WEIGHT && c <= DOWEL_REWARD;
+    return (c >= DOWEL_WEIGHT && c <= DOWEL_REWARD) || c == DOWEL_RANK || c == DOWEL_FIELD;
+}
+
+static inline bool per_mark(uint32_t c)
+{
+    return c == DOWEL_SCORE || c == DOWEL_CHOICES || c == DOWEL_MARK_LABEL;
+}
+
+/* Where the rows of sequence s begin in column c; row n_seq is where the column ends. */
+static inline uint32_t first_row(const batch *t, uint32_t c, uint32_t s)
+{
+    return per_sequence(c) ? s : per_mark(c) ? t->mark_start[s] : t->start[s];
 }
 
 /* All tokens count, every sequence weighs 1 and stands alone. */
@@ -95,6 +106,8 @@ static inline batch *batch_make(dw_arena *a, uint32_t n_seq, const uint32_t *len
     memset(t->mask, 1, n_tok);
     t->role = dw_arena_alloc(a, n_seq + 1);
     t->stop = dw_arena_alloc(a, n_seq + 1);
+    t->mark = dw_arena_alloc(a, n_tok + 1);
+    t->mark_start = dw_arena_alloc(a, (n_seq + 1) * sizeof *t->mark_start);
     t->from = dw_arena_alloc(a, (n_seq + 1) * sizeof *t->from);
     t->mate = dw_arena_alloc(a, (n_seq + 1) * sizeof *t->mate);
     t->group = dw_arena_alloc(a, (n_seq + 1) * sizeof *t->group);
@@ -114,6 +127,8 @@ static inline batch *batch_make(dw_arena *a, uint32_t n_seq, const uint32_t *len
                          .temperature = 1,
                          .start = t->start,
                          .mask = t->mask,
+                         .mark = t->mark,
+                         .mark_start = t->mark_start,
                          .mate = t->mate,
                          .group = t->group,
                          .stop = t->stop,
@@ -123,21 +138,27 @@ static inline batch *batch_make(dw_arena *a, uint32_t n_seq, const uint32_t *len
     return t;
 }
 
-/* The writable values of a column, allocated at the first call. */
-static inline double *column(dw_arena *a, batch *t, uint32_t c, bool grad)
+/* The writable values of a column of several channels, allocated at the first call. */
+static inline double *column_wide(dw_arena *a, batch *t, uint32_t c, uint32_t width, bool grad)
 {
     dowel_column *k = &t->col[c];
     if (!k->x) {
-        k->rows = per_sequence(c) ? t->b.n_seq : t->b.n_tok;
-        k->width = 1;
-        k->x = dw_arena_alloc(a, (k->rows + 1) * sizeof(double));
+        k->rows = first_row(t, c, t->b.n_seq);
+        k->width = width;
+        size_t bytes = ((size_t)k->rows * width + 1) * sizeof(double);
+        k->x = dw_arena_alloc(a, bytes);
         if (grad)
-            k->grad = dw_arena_alloc(a, (k->rows + 1) * sizeof(double));
+            k->grad = dw_arena_alloc(a, bytes);
         if (c == DOWEL_WEIGHT)
             for (uint32_t s = 0; s < k->rows; s++)
                 ((double *)k->x)[s] = 1;
     }
     return (double *)k->x;
+}
+
+static inline double *column(dw_arena *a, batch *t, uint32_t c, bool grad)
+{
+    return column_wide(a, t, c, 1, grad);
 }
 
 /* Recounts what the host would: after the mask was changed. */
@@ -155,14 +176,15 @@ static inline void batch_count(batch *t)
 
 static inline void copy_column(dw_arena *a, const batch *t, batch *p, uint32_t c)
 {
-    if (!t->col[c].x)
+    const dowel_column *k = &t->col[c];
+    if (!k->x)
         return;
-    double *x = column(a, p, c, t->col[c].grad != NULL);
+    double *x = column_wide(a, p, c, k->width, k->grad != NULL);
     for (uint32_t s = 0; s < p->b.n_seq; s++) {
-        if (per_sequence(c))
-            x[s] = t->col[c].x[p->from[s]];
-        for (uint32_t k = p->start[s]; !per_sequence(c) && k < p->start[s + 1]; k++)
-            x[k] = t->col[c].x[t->start[p->from[s]] + k - p->start[s]];
+        uint32_t to = first_row(p, c, s), rows = first_row(p, c, s + 1) - to;
+        if (rows > 0)
+            memcpy(x + (size_t)to * k->width, k->x + (size_t)first_row(t, c, p->from[s]) * k->width,
+                   (size_t)rows * k->width * sizeof *x);
     }
 }
 
@@ -176,12 +198,15 @@ static inline batch *batch_part(dw_arena *a, const batch *t, const uint32_t *seq
     p->b.step_seqs = t->b.step_seqs;
     p->b.step_toks = t->b.step_toks;
     p->b.max_tok = t->b.max_tok;
+    p->b.total = t->b.total;
     for (uint32_t s = 0; s < n; s++) {
         p->from[s] = seq[s];
         p->group[s] = t->group[seq[s]];
         p->role[s] = t->role[seq[s]];
         p->id[s] = t->id[seq[s]];
         memcpy(p->mask + p->start[s], t->mask + t->start[seq[s]], len[s]);
+        memcpy(p->mark + p->start[s], t->mark + t->start[seq[s]], len[s]);
+        p->mark_start[s + 1] = p->mark_start[s] + t->mark_start[seq[s] + 1] - t->mark_start[seq[s]];
         for (uint32_t o = 0; o < n; o++)
             if (t->mate[seq[s]] == (int32_t)seq[o])
                 p->mate[s] = (int32_t)o;
@@ -194,9 +219,14 @@ static inline batch *batch_part(dw_arena *a, const batch *t, const uint32_t *seq
 /* Adds a part's derivatives of column c into the whole's place for them. */
 static inline void gather(const batch *part, uint32_t c, const batch *whole, double *into)
 {
-    for (uint32_t s = 0; part->col[c].grad && s < part->b.n_seq; s++)
-        for (uint32_t k = part->start[s]; k < part->start[s + 1]; k++)
-            into[whole->start[part->from[s]] + k - part->start[s]] += part->col[c].grad[k];
+    const dowel_column *col = &part->col[c];
+    for (uint32_t s = 0; col->grad && s < part->b.n_seq; s++) {
+        size_t from = (size_t)first_row(part, c, s) * col->width;
+        size_t n = (size_t)first_row(part, c, s + 1) * col->width - from;
+        size_t to = (size_t)first_row(whole, c, part->from[s]) * col->width;
+        for (size_t k = 0; k < n; k++)
+            into[to + k] += col->grad[from + k];
+    }
 }
 
 static inline double uniform(uint64_t key, uint64_t i, double lo, double hi)
@@ -262,7 +292,7 @@ static inline double loss_of(dw_instance *i, batch *t)
     double loss = 0;
     for (uint32_t c = 0; c < 49; c++)
         if (t->col[c].grad)
-            memset(t->col[c].grad, 0, t->col[c].rows * sizeof(double));
+            memset(t->col[c].grad, 0, (size_t)t->col[c].rows * t->col[c].width * sizeof(double));
     t->b.host = dw_instance_host(i);
     if (dw_call_loss(i, &t->b, &loss, &err) < 0)
         fail_msg("%s", err.text);
@@ -273,6 +303,26 @@ static inline void near(double got, double want, double tol)
 {
     if (!(fabs(got - want) <= tol * fmax(1, fabs(want))))
         fail_msg("got %.12g, wanted %.12g", got, want);
+}
+
+/* Marks the last n[s] tokens of every sequence; call it before the columns of marks are made. */
+static inline void mark_last(batch *t, const uint32_t *n)
+{
+    for (uint32_t s = 0; s < t->b.n_seq; s++) {
+        t->mark_start[s + 1] = t->mark_start[s] + n[s];
+        memset(t->mark + t->start[s + 1] - n[s], 1, n[s]);
+    }
+}
+
+/* What survey() finds in the batch, as the totals of a whole step. */
+static inline void survey_of(dw_instance *i, batch *t, dw_arena *a)
+{
+    dw_err err = {{0}};
+    double *sum = dw_arena_alloc(a, 64 * sizeof *sum);
+    t->b.host = dw_instance_host(i);
+    if (dw_call_survey(i, &t->b, sum, &err) < 0)
+        fail_msg("%s", err.text);
+    t->b.total = sum;
 }
 
 #endif

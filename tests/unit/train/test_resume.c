@@ -115,10 +115,21 @@ static void mixed(void **state)
     check(&k, "adapter_model.safetensors", true);
 }
 
+/* Everything that remembers: a multiplier, a limit, a moving norm, numbers of the past. */
+static void remembering(void **state)
+{
+    const kind k = {TINY_SFT "," TINY_DPO, "\"sft\":1,\"dpo\":1",
+                    ",\"combine\":{\"kind\":\"norm\"},\"constraints\":{\"c\":{\"metric\":"
+                    "\"sft/loss\",\"bound\":4,\"task\":\"sft\",\"window\":3,\"kind\":\"pid\"}},"
+                    "\"limits\":{\"l\":{\"metric\":\"sft/loss\",\"bound\":5,\"action\":\"slow\","
+                    "\"window\":2}}"};
+    check(&k, "model.safetensors", false);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sft), cmocka_unit_test(dpo),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(sft),      cmocka_unit_test(dpo),
                                        cmocka_unit_test(dpo_lora), cmocka_unit_test(grpo),
-                                       cmocka_unit_test(mixed)};
+                                       cmocka_unit_test(mixed),    cmocka_unit_test(remembering)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
