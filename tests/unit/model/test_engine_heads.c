@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "model/generate.h"
 #include "tiny_model.h"
 
 enum { PROMPT = 5, LEFT = 4, RIGHT = 6, ALONE = 7, ROWS = PROMPT + LEFT + RIGHT + ALONE };
@@ -416,6 +417,12 @@ static void test_refusals(void **state)
     assert_int_equal(dw_engine_head(e, b.pair, 1, 1, (dw_head_wants){0}, &o, &err), DW_E_USAGE);
     assert_string_equal(err.text, "the model: a sequence-classification model has no vocabulary "
                                   "head: no log-probabilities, no generation");
+    dw_generator *gen;
+    dw_gen_item one = {.prompt = b.id, .n_prompt = 3};
+    const dw_sampling greedy = {.greedy = true, .max_new = 2};
+    assert_int_equal(dw_generator_create(m, &gen, &err), 0);
+    assert_int_equal(dw_generate(gen, &greedy, &one, 1, NULL, NULL, &err), DW_E_USAGE);
+    dw_generator_destroy(gen);
     assert_int_equal(dw_engine_read(e, DW_READ_VALUE, read_row, 1, out, &err), DW_E_USAGE);
     assert_string_equal(err.text, "the model: there is no value head");
     dw_engine_destroy(e);
