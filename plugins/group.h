@@ -124,4 +124,27 @@ static inline dowel_status group_estimate(int64_t scale, double eps, const dowel
     return DOWEL_OK;
 }
 
+/* As collect(), with the scores given; `score` is NaN where there is none. */
+static inline size_t members_of(const dowel_batch *in, dowel_credit *out, const double *score,
+                                struct member *m)
+{
+    size_t n = 0;
+    for (uint32_t s = 0; s < in->n_seq; s++) {
+        if (in->role && in->role[s] != DOWEL_TRAINED)
+            continue;
+        if (isnan(score[s]))
+            out->keep[s] = 0;
+        else
+            m[n++] = (struct member){in->group[s], s, score[s]};
+    }
+    qsort(m, n, sizeof *m, by_group);
+    return n;
+}
+
+/* The mean of the others of a group of n whose mean and own reward are given. */
+static inline double others_mean(double mean, double own, size_t n)
+{
+    return n > 1 ? mean + (mean - own) / (double)(n - 1) : own;
+}
+
 #endif

@@ -66,7 +66,7 @@ static inline double kl_sequence(const struct kl_rule *k, const struct policy_vi
 {
     const dowel_batch *in = v->in;
     const double *ref = dowel_x(in, DOWEL_REF_LOGP);
-    const double *exact = kl_wants_exact(k) ? dowel_x(in, DOWEL_DIVERGENCE) : NULL;
+    const double *exact = dowel_x(in, DOWEL_DIVERGENCE);
     double *exact_grad = dowel_grad(in, DOWEL_DIVERGENCE), c = v->scale * k->weight, total = 0;
     bool weighted = k->kind == KL_K3_WEIGHTED && k->weight > 0 && v->old;
     double shared = 0, through = 0;

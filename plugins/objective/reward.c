@@ -2,6 +2,7 @@
 #include <dowel/plugin.h>
 #include <stdlib.h>
 
+#include "../lists.h"
 #include "../primitives.h"
 
 enum { BRADLEY_TERRY, CHOOSE_TWO, PLACKETT_LUCE, PICK_BEST, DIFFERENCE, COST, RATING };
@@ -77,7 +78,7 @@ static uint32_t mark_of(const dowel_batch *in, uint32_t s)
     return in->mark_start[s + 1] - 1;
 }
 
-static int counts(const dowel_batch *in, uint32_t s)
+static bool counts(const dowel_batch *in, uint32_t s)
 {
     return in->mark_start[s + 1] > in->mark_start[s] && dowel_seq_len(in, s) > 0 &&
            in->role[s] == DOWEL_TRAINED;
@@ -93,13 +94,6 @@ static void push(const dowel_batch *in, uint32_t s, double d)
 {
     const dowel_column *c = &in->col[DOWEL_SCORE];
     c->grad[(size_t)mark_of(in, s) * c->width] += d;
-}
-
-/* A number of the row, or what it is when the row has none. */
-static double given(const dowel_batch *in, uint32_t column, uint32_t s, double otherwise)
-{
-    const double *x = dowel_x(in, column);
-    return x && !isnan(x[s]) ? x[s] : otherwise;
 }
 
 static double field(const dowel_batch *in, uint32_t s, uint32_t k)
@@ -222,51 +216,6 @@ static double pair(const struct opts *o, const dowel_batch *in, uint32_t w, uint
 
 /* ---- lists ---- */
 
-struct member {
-    int32_t group;
-    uint32_t seq;
-    double rank, score, d;
-};
-
-static int by_rank(const void *a, const void *b)
-{
-    const struct member *x = a, *y = b;
-    if (x->group != y->group)
-        return x->group < y->group ? -1 : 1;
-    if (x->rank != y->rank)
-        return x->rank < y->rank ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-/* A pair is a list of two. */
-static double rank_of(const dowel_batch *in, uint32_t s)
-{
-    double label = given(in, DOWEL_LABEL, s, 0);
-    return given(in, DOWEL_RANK, s, label > 0 ? 1 : label < 0 ? 2 : NAN);
-}
-
-/* The ranked answers, list after list, the best first. */
-static uint32_t collect(const dowel_batch *in, struct member *m)
-{
-    uint32_t n = 0;
-    for (uint32_t s = 0; s < in->n_seq; s++) {
-        double rank = rank_of(in, s);
-        if (counts(in, s) && !isnan(rank))
-            m[n++] = (struct member){in->group[s], s, rank, 0, 0};
-    }
-    qsort(m, n, sizeof *m, by_rank);
-    return n;
-}
-
-/* How many of m[0..n-1] are in the first one's list. */
-static uint32_t list_length(const struct member *m, uint32_t n)
-{
-    uint32_t k = 1;
-    while (k < n && m[k].group == m[0].group)
-        k++;
-    return k;
-}
-
 /* All pairs of one list, their mean; ties are no pairs. */
 static double choose_two(const struct opts *o, struct member *m, uint32_t n)
 {
@@ -283,46 +232,6 @@ static double choose_two(const struct opts *o, struct member *m, uint32_t n)
             m[j].d += d[1] / pairs;
         }
     }
-    return value;
-}
-
-/* -log of the probability that member k is chosen among itself and m[from..n-1]. */
-static double choice(struct member *m, uint32_t k, uint32_t from, uint32_t n, double share)
-{
-    double top = m[k].score, sum = 0;
-    for (uint32_t j = from; j < n; j++)
-        top = fmax(top, m[j].score);
-    for (uint32_t j = from; j < n; j++)
-        sum += j == k ? 0 : exp(m[j].score - top);
-    sum += exp(m[k].score - top);
-    for (uint32_t j = from; j < n; j++)
-        m[j].d += j == k ? 0 : share * exp(m[j].score - top) / sum;
-    m[k].d += share * (exp(m[k].score - top) / sum - 1);
-    return share * (log(sum) + top - m[k].score);
-}
-
-/* Each answer against those ranked below it; ties do not compete. */
-static double plackett_luce(struct member *m, uint32_t n)
-{
-    double value = 0;
-    for (uint32_t k = 0; k < n; k++) {
-        uint32_t below = k + 1;
-        while (below < n && m[below].rank == m[k].rank)
-            below++;
-        value += choice(m, k, below, n, 1);
-    }
-    return value;
-}
-
-/* The best against all; several that are best share the target. */
-static double pick_best(struct member *m, uint32_t n)
-{
-    uint32_t best = 1;
-    double value = 0;
-    while (best < n && m[best].rank == m[0].rank)
-        best++;
-    for (uint32_t k = 0; k < best; k++)
-        value += choice(m, k, 0, n, 1.0 / best);
     return value;
 }
 
@@ -350,11 +259,11 @@ static double list(const struct opts *o, const dowel_batch *in, struct member *m
 static double lists(const struct opts *o, const dowel_batch *in, struct sums *sums, double *found)
 {
     struct member *m = in->host->scratch(in->host, ((size_t)in->n_seq + 1) * sizeof *m);
-    uint32_t n = collect(in, m);
+    uint32_t n = lists_collect(in, counts, m);
     double value = 0;
     for (uint32_t first = 0, k; first < n; first += k) {
         k = list_length(m + first, n - first);
-        if (!(m[first].rank < m[first + k - 1].rank))
+        if (!list_tells(m + first, k))
             continue;
         *found += 1;
         if (sums)

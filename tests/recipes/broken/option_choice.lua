@@ -1,4 +1,4 @@
--- expect 3: option_choice.lua:7: dpo: loss: no choice 'sigmod', did you mean 'sigmoid'?, expected one of 'sigmoid', 'cdpo'
+-- expect 3: option_choice.lua:7: dpo: loss: no choice 'sigmod', did you mean 'sigmoid'?, expected one of 'sigmoid', 'cdpo', 'soft', 'robust', 'hinge', 'ipo', 'exo_pair', 'nca_pair', 'bco_pair', 'sppo_hard', 'aot', 'aot_unpaired', 'apo_zero', 'apo_down', 'discopop', 'sigmoid_norm'
 local d = require "dowel"
 return d.recipe {
   name = "t",

@@ -29,7 +29,7 @@ typedef struct metric {
 } metric;
 
 typedef struct metrics {
-    metric m[32];
+    metric m[64];
     size_t n;
 } metrics;
 
@@ -41,7 +41,7 @@ static inline void collect_metric(void *ctx, const char *instance, const char *n
     (void)instance;
     while (i < all->n && strcmp(all->m[i].name, name) != 0)
         i++;
-    assert_true(i < 32);
+    assert_true(i < 64);
     metric *m = &all->m[i];
     if (i == all->n) {
         all->n++;
@@ -203,6 +203,7 @@ static inline batch *batch_part(dw_arena *a, const batch *t, const uint32_t *seq
         p->from[s] = seq[s];
         p->group[s] = t->group[seq[s]];
         p->role[s] = t->role[seq[s]];
+        p->stop[s] = t->stop[seq[s]];
         p->id[s] = t->id[seq[s]];
         memcpy(p->mask + p->start[s], t->mask + t->start[seq[s]], len[s]);
         memcpy(p->mark + p->start[s], t->mark + t->start[seq[s]], len[s]);
@@ -285,17 +286,23 @@ static inline dw_instance *instance_make(fixture *f, const char *id, const char 
     return i;
 }
 
-/* The loss of a batch; derivatives go to its columns, zeroed before. */
+/* The loss of a batch; derivatives go to its columns, zeroed before. A batch without totals is a
+ * step of its own and is surveyed first. */
 static inline double loss_of(dw_instance *i, batch *t)
 {
     dw_err err = {{0}};
-    double loss = 0;
+    double loss = 0, total[64] = {0};
+    const double *given = t->b.total;
     for (uint32_t c = 0; c < 49; c++)
         if (t->col[c].grad)
             memset(t->col[c].grad, 0, (size_t)t->col[c].rows * t->col[c].width * sizeof(double));
     t->b.host = dw_instance_host(i);
+    if (!given && dw_call_survey(i, &t->b, total, &err) < 0)
+        fail_msg("%s", err.text);
+    t->b.total = given ? given : total;
     if (dw_call_loss(i, &t->b, &loss, &err) < 0)
         fail_msg("%s", err.text);
+    t->b.total = given;
     return loss;
 }
 
@@ -303,6 +310,19 @@ static inline void near(double got, double want, double tol)
 {
     if (!(fabs(got - want) <= tol * fmax(1, fabs(want))))
         fail_msg("got %.12g, wanted %.12g", got, want);
+}
+
+/* Sequences 2k and 2k + 1 become the wanted and the unwanted half of a pair of their own group. */
+static inline void batch_pairs(dw_arena *a, batch *t)
+{
+    double *label = column(a, t, DOWEL_LABEL, false);
+    for (uint32_t s = 0; s + 1 < t->b.n_seq; s += 2) {
+        t->mate[s] = (int32_t)s + 1;
+        t->mate[s + 1] = (int32_t)s;
+        t->group[s] = t->group[s + 1] = (int32_t)s / 2;
+        label[s] = 1;
+        label[s + 1] = -1;
+    }
 }
 
 /* Marks the last n[s] tokens of every sequence; call it before the columns of marks are made. */

@@ -118,6 +118,26 @@ static const golden rows[] = {
      {0.0190325164, 0.0190325164, -0.0442805516, -0.0442805516, 0.0362538494},
      true,
      0},
+    /* from TRL 1.16 run on the same numbers; lsampler = lold - log(2, 3, 0.5; 1.5, 3) */
+    {"grpo",
+     "{\"loss\":\"gspo\",\"clip\":0.1,\"clip_high\":0.1,\"kl\":1,\"kl_estimator\":\"k3_weighted\"}",
+     0.194970102,
+     {-0.1216808133, -0.1216808133, -0.177146812, 0.2496659994, 0.3503340006},
+     false,
+     0},
+    {"grpo",
+     "{\"loss\":\"vespo\",\"correction\":\"token_truncate\",\"correction_max\":10}",
+     -0.02598423384,
+     {-0.0011228726, -0.0011228726, -0.0011228726, 0.0199428586, 0.0199428586},
+     false,
+     0},
+    {"grpo",
+     "{\"correction\":\"token_mask\",\"correction_max\":10,\"kl\":1,\"kl_estimator\":\"k3_"
+     "weighted\"}",
+     0.4747051962,
+     {0.0244280552, -0.4162252123, -0.1261525316, -0.0268128018, 1.1337867702},
+     false,
+     0},
     /* -A l over the step's answers */
     {"reinforce", "{}", 0.5 * (0.8 * 3.5 - 1.2 * 1.5), {-0.4, -0.4, -0.4, 0.6, 0.6}, false, 0},
 };
@@ -130,6 +150,9 @@ static void test_golden(void **state)
         metrics m = {0};
         dw_instance *i = instance_make(f, rows[r].id, rows[r].options, &m);
         batch *t = golden_rollout(&f->arena);
+        double *from = column(&f->arena, t, DOWEL_SAMPLER_LOGP, false);
+        for (int k = 0; k < 5; k++)
+            from[k] = at(t, DOWEL_OLD_LOGP)[k] - log((double[]){2, 3, 0.5, 1.5, 3}[k]);
         if (rows[r].no_advantage)
             memset(at(t, DOWEL_ADVANTAGE), 0, 5 * sizeof(double));
         near(loss_of(i, t), rows[r].loss, 1e-8);
@@ -183,6 +206,58 @@ static void test_metrics(void **state)
         loss_of(i, golden_rollout(&f->arena));
         assert_false(has_metric(&m, "clip_ratio/low_mean"));
         assert_false(has_metric(&m, "policy_loss"));
+        dw_instance_destroy(i);
+    }
+}
+
+/* Far from 1 on the side that is not bounded: not clipped, so not counted. */
+static void test_unclipped_are_not_counted(void **state)
+{
+    fixture *f = *state;
+    metrics m = {0};
+    dw_instance *i = instance_make(f, "grpo", NULL, &m);
+    batch *t = golden_rollout(&f->arena);
+    for (int k = 0; k < 5; k++)
+        at(t, DOWEL_OLD_LOGP)[k] = at(t, DOWEL_LOGP)[k] + (k < 3 ? 1 : -1);
+    loss_of(i, t);
+    near(metric_of(&m, "clip_ratio/region_mean"), 0, 0);
+    for (int k = 0; k < 5; k++)
+        assert_true(t->col[DOWEL_LOGP].grad[k] != 0);
+    dw_instance_destroy(i);
+}
+
+/* A token's log-ratio counts for at most 20 nats; an unwanted answer has constants of its own. */
+static void test_vespo_weight(void **state)
+{
+    fixture *f = *state;
+    dw_instance *i = instance_make(f, "grpo", "{\"loss\":\"vespo\"}", NULL);
+    batch *t = golden_rollout(&f->arena);
+    put(at(t, DOWEL_OLD_LOGP), 5, at(t, DOWEL_LOGP));
+    at(t, DOWEL_OLD_LOGP)[0] += 30;
+    at(t, DOWEL_OLD_LOGP)[1] -= 19;
+    at(t, DOWEL_OLD_LOGP)[3] -= log(2);
+    loss_of(i, t);
+    for (int k = 0; k < 3; k++)
+        near(t->col[DOWEL_LOGP].grad[k], -0.8 / 5 * exp(3 - 2 - 3 * exp(-1)), 1e-14);
+    near(t->col[DOWEL_LOGP].grad[3], 1.2 / 5 * exp(2 + 3 * log(2) - 4), 1e-14);
+    dw_instance_destroy(i);
+}
+
+/* The median of five is among the upper half; interpolated, nothing but the top stays. */
+static void test_entropy_quantile(void **state)
+{
+    fixture *f = *state;
+    static const char *const options[] = {"{\"top_entropy\":0.5}", "{\"top_entropy\":0.49}",
+                                          "{\"top_entropy\":0.000001}"};
+    const int kept[][5] = {{0, 1, 1, 1, 0}, {0, 0, 1, 1, 0}, {0, 0, 0, 1, 0}};
+    for (int c = 0; c < 3; c++) {
+        dw_instance *i = instance_make(f, "grpo", options[c], NULL);
+        batch *t = golden_rollout(&f->arena);
+        put(at(t, DOWEL_OLD_LOGP), 5, at(t, DOWEL_LOGP));
+        loss_of(i, t);
+        for (int k = 0; k < 5; k++)
+            near(t->col[DOWEL_LOGP].grad[k], kept[c][k] ? -at(t, DOWEL_ADVANTAGE)[k] / 5 : 0,
+                 1e-15);
         dw_instance_destroy(i);
     }
 }
@@ -408,6 +483,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_unclipped_are_not_counted),
+        cmocka_unit_test(test_vespo_weight),
+        cmocka_unit_test(test_entropy_quantile),
         cmocka_unit_test(test_t28_kl_side_by_side),
         cmocka_unit_test(test_t26_expected_gradients),
         cmocka_unit_test(test_t24_no_clamp),

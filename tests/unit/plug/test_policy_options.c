@@ -58,6 +58,26 @@ static void test_t25_correction(void **state)
     }
 }
 
+/* A token that the sampler could not score weighs 1 and is no evidence against its answer. */
+static void test_unscored_by_the_sampler(void **state)
+{
+    fixture *f = *state;
+    static const char *const options[] = {
+        "{\"correction\":\"token_truncate\"}", "{\"correction\":\"token_mask\"}",
+        "{\"correction\":\"sequence_truncate\"}", "{\"off_policy_max\":0.5}"};
+    for (int c = 0; c < 4; c++) {
+        dw_instance *i = instance_make(f, "grpo", options[c], NULL);
+        batch *t = golden_rollout(&f->arena);
+        put(at(t, DOWEL_OLD_LOGP), 5, at(t, DOWEL_LOGP));
+        put(column(&f->arena, t, DOWEL_SAMPLER_LOGP, false), 5, at(t, DOWEL_LOGP));
+        at(t, DOWEL_SAMPLER_LOGP)[3] = at(t, DOWEL_SAMPLER_LOGP)[1] = NAN;
+        loss_of(i, t);
+        for (int k = 0; k < 5; k++)
+            near(t->col[DOWEL_LOGP].grad[k], -at(t, DOWEL_ADVANTAGE)[k] / 5, 1e-15);
+        dw_instance_destroy(i);
+    }
+}
+
 /* vespo takes the sampler's gap into its own ratio: W = 2 for the first answer. */
 static void test_vespo_correction(void **state)
 {
@@ -69,7 +89,8 @@ static void test_vespo_correction(void **state)
     put(column(&f->arena, t, DOWEL_SAMPLER_LOGP, false), 5, at(t, DOWEL_LOGP));
     at(t, DOWEL_SAMPLER_LOGP)[1] -= log(2);
     loss_of(i, t);
-    near(t->col[DOWEL_LOGP].grad[0], -0.8 * exp(3 + 2 * log(2) - 6) / 5, 1e-14);
+    for (int k = 0; k < 3; k++)
+        near(t->col[DOWEL_LOGP].grad[k], -0.8 * exp(3 + 2 * log(2) - 6) / 5, 1e-14);
     near(t->col[DOWEL_LOGP].grad[3], 1.2 / 5, 1e-14);
     dw_instance_destroy(i);
 }
@@ -373,12 +394,12 @@ static void test_moving_baseline(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_t25_correction),  cmocka_unit_test(test_vespo_correction),
-        cmocka_unit_test(test_off_policy),      cmocka_unit_test(test_adaptive_entropy),
-        cmocka_unit_test(test_refused),         cmocka_unit_test(test_asks_for_what_it_needs),
-        cmocka_unit_test(test_rloo_advantages), cmocka_unit_test(test_t22_zero_std_by_prompt),
-        cmocka_unit_test(test_rloo_normalized), cmocka_unit_test(test_reinforce_baselines),
-        cmocka_unit_test(test_moving_baseline),
+        cmocka_unit_test(test_t25_correction),          cmocka_unit_test(test_vespo_correction),
+        cmocka_unit_test(test_unscored_by_the_sampler), cmocka_unit_test(test_off_policy),
+        cmocka_unit_test(test_adaptive_entropy),        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_asks_for_what_it_needs),  cmocka_unit_test(test_rloo_advantages),
+        cmocka_unit_test(test_t22_zero_std_by_prompt),  cmocka_unit_test(test_rloo_normalized),
+        cmocka_unit_test(test_reinforce_baselines),     cmocka_unit_test(test_moving_baseline),
     };
     return cmocka_run_group_tests(tests, setup_registry, teardown_registry);
 }

@@ -138,6 +138,34 @@ static void test_other_derivatives(void **state)
     }
 }
 
+/* Advantages that differ by token: one ratio takes their mean, the token form each of them. */
+static void test_advantages_by_token(void **state)
+{
+    fixture *f = *state;
+    static const char *const whole[] = {"gspo", "luspo", "gmpo"};
+    batch *t = random_batch(&f->arena, 61);
+    double *a = at(t, DOWEL_ADVANTAGE);
+    for (uint32_t k = 0; k < t->b.n_tok; k++)
+        a[k] = uniform(62, k, 0.5, 1.5);
+    for (int c = 0; c < 3; c++) {
+        char options[60];
+        snprintf(options, sizeof options, "{\"loss\":\"%s\",\"clip_high\":0.8}", whole[c]);
+        dw_instance *i = instance_make(f, "grpo", options, NULL);
+        check_derivative(i, t, DOWEL_LOGP, &f->arena);
+        dw_instance_destroy(i);
+    }
+    dw_instance *i = instance_make(f, "grpo", "{\"loss\":\"gspo_token\",\"clip_high\":0.8}", NULL);
+    loss_of(i, t);
+    for (uint32_t q = 0; q < t->b.n_seq; q++) {
+        double n = dowel_seq_len(&t->b, q);
+        double s = exp(dowel_seq_sum(&t->b, q, at(t, DOWEL_LOGP), at(t, DOWEL_OLD_LOGP)) / n);
+        double w = at(t, DOWEL_WEIGHT)[q] / t->b.step_seqs / n;
+        for (uint32_t k = t->start[q]; k < t->start[q + 1]; k++)
+            near(t->col[DOWEL_LOGP].grad[k], t->mask[k] ? -a[k] * s * w : 0, 1e-13);
+    }
+    dw_instance_destroy(i);
+}
+
 /* cispo and vespo: the loss is its own derivative times l, the weights being constants. */
 static void test_constant_weights(void **state)
 {
@@ -338,9 +366,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_derivatives),      cmocka_unit_test(test_other_derivatives),
-        cmocka_unit_test(test_constant_weights), cmocka_unit_test(test_fresh_samples),
-        cmocka_unit_test(test_gspo_is_grpo),     cmocka_unit_test(test_cut_and_order),
-        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_constant_weights), cmocka_unit_test(test_advantages_by_token),
+        cmocka_unit_test(test_fresh_samples),    cmocka_unit_test(test_gspo_is_grpo),
+        cmocka_unit_test(test_cut_and_order),    cmocka_unit_test(test_extremes),
     };
     return cmocka_run_group_tests(tests, setup_registry, teardown_registry);
 }
