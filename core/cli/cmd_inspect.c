@@ -139,6 +139,13 @@ static void put_targets(dw_buf *b, uint32_t targets, const char *before, const c
 
 /* ---- JSON ---- */
 
+static const char *top_name(dw_top top)
+{
+    static const char *const names[] = {
+        [DW_TOP_LM] = "lm", [DW_TOP_SEQUENCE] = "sequence", [DW_TOP_TOKEN] = "token"};
+    return names[top];
+}
+
 static void json_shape(dw_buf *b, const dw_description *d)
 {
     uint32_t window = 0, sliding = sliding_layers(d, &window);
@@ -146,11 +153,12 @@ static void json_shape(dw_buf *b, const dw_description *d)
                   ",\"family\":\"%s\",\"layers\":%u,\"hidden_size\":%u,\"heads\":%u,"
                   "\"kv_heads\":%u,\"head_dim\":%u,\"ffn_size\":%u,\"vocab_size\":%u,"
                   "\"max_positions\":%u,\"activation\":\"%s\",\"tied_head\":%s,"
+                  "\"top\":\"%s\",\"score_width\":%u,"
                   "\"attention_bias\":%s,\"mlp_bias\":%s,\"qk_norm\":%s,\"sliding_layers\":%u,"
                   "\"window\":%u,\"rope\":{\"kind\":\"%s\",\"theta\":",
                   d->family, d->layers, d->d, d->heads, d->kv_heads, d->head_dim, d->ffn, d->vocab,
-                  d->max_positions, act_name(d->act), d->tied ? "true" : "false",
-                  d->qkv_bias ? "true" : "false", d->mlp_bias ? "true" : "false",
+                  d->max_positions, act_name(d->act), d->tied ? "true" : "false", top_name(d->top),
+                  d->score_width, d->qkv_bias ? "true" : "false", d->mlp_bias ? "true" : "false",
                   d->qk_norm ? "true" : "false", sliding, window, rope_name(d->rope));
     dw_json_put_num(b, d->rope_theta);
     dw_buf_adds(b, ",\"factor\":");
@@ -256,7 +264,11 @@ static void text_shape(dw_buf *b, const dw_description *d)
         dw_buf_printf(b, ", factor %g", d->rope_factor);
     if (sliding)
         dw_buf_printf(b, ", window %u in %u layers", window, sliding);
-    dw_buf_printf(b, "\nvocabulary  %u, %s head\n", d->vocab, d->tied ? "tied" : "own");
+    if (d->top == DW_TOP_LM)
+        dw_buf_printf(b, "\nvocabulary  %u, %s head\n", d->vocab, d->tied ? "tied" : "own");
+    else
+        dw_buf_printf(b, "\nvocabulary  %u, no head\nscores      %u for each %s\n", d->vocab,
+                      d->score_width, top_name(d->top));
 }
 
 static void text_ids(dw_buf *b, const facts *f)

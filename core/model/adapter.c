@@ -10,17 +10,34 @@
 #include "model/source.h"
 
 enum { CONFIG_BYTES = 16 << 20 };
+static const char score_name[] = "base_model.model.score.weight";
 
 /* Settings that change what an adapter computes and are not supported: they must be absent, null,
  * false or empty. */
-static const char *const refused[] = {
-    "use_dora",           "lora_bias",           "modules_to_save",   "rank_pattern",
-    "alpha_pattern",      "layers_to_transform", "layers_pattern",    "layer_replication",
-    "exclude_modules",    "fan_in_fan_out",      "target_parameters", "trainable_token_indices",
-    "use_qalora",         "use_bdlora",          "arrow_config",      "alora_invocation_tokens",
-    "megatron_config",    "corda_config",        "eva_config",        "lora_ga_config",
-    "velora_config",      "monteclora_config",   "kasa_config",       "loftq_config",
-    "ensure_weight_tying"};
+static const char *const refused[] = {"use_dora",
+                                      "lora_bias",
+                                      "rank_pattern",
+                                      "alpha_pattern",
+                                      "layers_to_transform",
+                                      "layers_pattern",
+                                      "layer_replication",
+                                      "exclude_modules",
+                                      "fan_in_fan_out",
+                                      "target_parameters",
+                                      "trainable_token_indices",
+                                      "use_qalora",
+                                      "use_bdlora",
+                                      "arrow_config",
+                                      "alora_invocation_tokens",
+                                      "megatron_config",
+                                      "corda_config",
+                                      "eva_config",
+                                      "lora_ga_config",
+                                      "velora_config",
+                                      "monteclora_config",
+                                      "kasa_config",
+                                      "loftq_config",
+                                      "ensure_weight_tying"};
 
 static bool is_set(const dw_json *v)
 {
@@ -48,10 +65,6 @@ static dw_status check_plain(const dw_json *root, dw_err *err)
     if (strcmp(s, "LORA") != 0)
         return dw_fail(err, DW_E_INPUT, "peft_type \"%.32s\" is not supported (supported: LORA)",
                        s);
-    DW_TRY(dw_json_get_cstr(root, "task_type", "CAUSAL_LM", &s, err));
-    if (strcmp(s, "CAUSAL_LM") != 0)
-        return dw_fail(err, DW_E_INPUT,
-                       "task_type \"%.32s\" is not supported (supported: CAUSAL_LM)", s);
     DW_TRY(dw_json_get_cstr(root, "bias", "none", &s, err));
     if (strcmp(s, "none") != 0)
         return dw_fail(err, DW_E_INPUT, "bias \"%.32s\" is not supported (supported: none)", s);
@@ -69,6 +82,43 @@ static dw_status check_plain(const dw_json *root, dw_err *err)
                            "init_lora_weights \"%s\" changes the base's weights, which is not "
                            "supported",
                            name.ptr);
+    return DW_OK;
+}
+
+static const char *const tasks[] = {
+    [DW_TOP_LM] = "CAUSAL_LM", [DW_TOP_SEQUENCE] = "SEQ_CLS", [DW_TOP_TOKEN] = "TOKEN_CLS"};
+
+/* modules_to_save: the score head of a classification model, which PEFT calls by both names. */
+static dw_status read_task(const dw_json *root, dw_top *top, dw_err *err)
+{
+    const char *s = NULL;
+    int found = -1;
+    bool score = false;
+    DW_TRY(dw_json_get_cstr(root, "task_type", tasks[DW_TOP_LM], &s, err));
+    for (int t = 0; t < 3; t++)
+        if (!strcmp(s, tasks[t]))
+            found = t;
+    if (found < 0)
+        return dw_fail(err, DW_E_INPUT,
+                       "task_type \"%.32s\" is not supported (supported: CAUSAL_LM, SEQ_CLS, "
+                       "TOKEN_CLS)",
+                       s);
+    *top = (dw_top)found;
+    const dw_json *list = dw_json_get(root, "modules_to_save");
+    if (*top == DW_TOP_LM && is_set(list))
+        return dw_fail(err, DW_E_INPUT, "modules_to_save is set, which is not supported");
+    const dw_json *first = list && dw_json_kind(list) == DW_JSON_ARRAY ? dw_json_first(list) : NULL;
+    for (const dw_json *v = first; v; v = dw_json_next(v)) {
+        dw_text name = dw_json_kind(v) == DW_JSON_STRING ? dw_json_str(v) : DW_TEXT("");
+        score = score || dw_text_is(name, "score");
+        if (!dw_text_is(name, "score") && !dw_text_is(name, "classifier"))
+            return dw_fail(err, DW_E_INPUT,
+                           "modules_to_save: \"%.*s\" is not supported (supported: score)",
+                           (int)(name.len < 64 ? name.len : 64), name.ptr);
+    }
+    if (*top != DW_TOP_LM && !score)
+        return dw_fail(err, DW_E_INPUT, "task_type is %s, but modules_to_save does not name score",
+                       s);
     return DW_OK;
 }
 
@@ -127,13 +177,14 @@ static dw_status find_base(dw_arena *a, const char *dir, const char *name, char 
 }
 
 static dw_status parse_config(dw_arena *a, const dw_json *root, const char *dir, dw_lora_spec *spec,
-                              char **base, dw_err *err)
+                              dw_top *top, char **base, dw_err *err)
 {
     const char *name = NULL;
     int64_t r = 0;
     if (dw_json_kind(root) != DW_JSON_OBJECT)
         return dw_fail(err, DW_E_INPUT, "wanted an object, found %s", dw_json_kind_name(root));
     DW_TRY(check_plain(root, err));
+    DW_TRY(read_task(root, top, err));
     DW_TRY(dw_json_get_int(root, "r", 8, 1, 4096, &r, err));
     spec->rank = (uint32_t)r;
     DW_TRY(dw_json_get_num(root, "lora_alpha", 8, 1e-9, 1e9, &spec->alpha, err));
@@ -145,29 +196,50 @@ static dw_status parse_config(dw_arena *a, const dw_json *root, const char *dir,
     return find_base(a, dir, name, base, err);
 }
 
-dw_status dw_adapter_config(dw_arena *a, const char *dir, dw_lora_spec *spec, char **base,
-                            dw_err *err)
+dw_status dw_adapter_config(dw_arena *a, const char *dir, dw_lora_spec *spec, dw_top *top,
+                            char **base, dw_err *err)
 {
     dw_json *root = NULL;
     char *path = dw_path_join(a, dir, "adapter_config.json");
     *spec = (dw_lora_spec){0};
     DW_TRY(dw_json_read(path, CONFIG_BYTES, &root, err));
-    dw_status st = parse_config(a, root, dir, spec, base, err);
+    dw_status st = parse_config(a, root, dir, spec, top, base, err);
     if (st < 0)
         dw_err_prefix(err, "%s", path);
     dw_json_free(root);
     return st;
 }
 
-dw_status dw_adapter_read(dw_model *m, const char *dir, dw_err *err)
+static dw_status open_weights(dw_arena *a, const char *dir, char **path, dw_checkpoint **c,
+                              dw_err *err)
+{
+    *path = dw_path_join(a, dir, "adapter_model.safetensors");
+    if (!dw_file_exists(*path))
+        return dw_st_explain_missing(dir, "adapter_model.safetensors", err);
+    return dw_checkpoint_open_file(*path, c, err);
+}
+
+dw_status dw_adapter_score_width(dw_arena *a, const char *dir, uint32_t *width, dw_err *err)
+{
+    dw_checkpoint *c = NULL;
+    char *path = NULL;
+    DW_TRY(open_weights(a, dir, &path, &c, err));
+    const dw_tensor_entry *e = dw_checkpoint_find(c, score_name);
+    *width = e && e->n_dim == 2 && e->dim[0] <= UINT16_MAX ? (uint32_t)e->dim[0] : 0;
+    dw_checkpoint_close(c);
+    return DW_OK;
+}
+
+dw_status dw_adapter_read(dw_model *m, const char *dir, bool head, dw_err *err)
 {
     dw_checkpoint *c = NULL;
     dw_slice *slice = NULL;
-    char *path = dw_path_join(&m->arena, dir, "adapter_model.safetensors");
-    if (!dw_file_exists(path))
-        return dw_st_explain_missing(dir, "adapter_model.safetensors", err);
-    DW_TRY(dw_checkpoint_open_file(path, &c, err));
+    char *path = NULL;
+    DW_TRY(open_weights(&m->arena, dir, &path, &c, err));
     size_t n = dw_weights_adapter_slices(&m->arena, &m->desc, &m->lora, &m->adapter, &slice);
+    while (!head && n &&
+           !strncmp(slice[n - 1].name, score_name, sizeof score_name - sizeof "weight"))
+        n--;
     dw_status st =
         dw_weights_check(c, slice, n, "adapter_config.json and its base", NULL, NULL, err);
     if (st == DW_OK && !m->outline)
@@ -189,9 +261,9 @@ static void put_config(dw_buf *b, const dw_model *m, const char *base)
                    "  \"lora_alpha\": ");
     dw_json_put_num(b, m->lora.alpha);
     dw_buf_printf(b,
-                  ",\n  \"lora_dropout\": 0.0,\n  \"modules_to_save\": null,\n"
+                  ",\n  \"lora_dropout\": 0.0,\n  \"modules_to_save\": %s,\n"
                   "  \"peft_type\": \"LORA\",\n  \"r\": %u,\n  \"target_modules\": [",
-                  m->lora.rank);
+                  m->desc.top == DW_TOP_LM ? "null" : "[\n    \"score\"\n  ]", m->lora.rank);
     const char *comma = "";
     for (int t = 0; t < DW_N_LORA_TARGET; t++)
         if (m->lora.targets & dw_lora_targets[t].bit) {
@@ -199,9 +271,9 @@ static void put_config(dw_buf *b, const dw_model *m, const char *base)
             comma = ",";
         }
     dw_buf_printf(b,
-                  "\n  ],\n  \"task_type\": \"CAUSAL_LM\",\n  \"use_dora\": false,\n"
+                  "\n  ],\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n"
                   "  \"use_rslora\": %s\n}\n",
-                  m->lora.rslora ? "true" : "false");
+                  tasks[m->desc.top], m->lora.rslora ? "true" : "false");
 }
 
 dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
@@ -217,7 +289,7 @@ dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
     for (size_t i = 0; i < n; i++)
         t[i] = (dw_tensor_out){.name = slice[i].name,
                                .dtype = DW_DT_F32,
-                               .n_dim = 2,
+                               .n_dim = slice[i].n_dim,
                                .dim = {slice[i].rows, slice[i].cols},
                                .values = dw_slice_values(&m->adapter, &slice[i])};
     dw_status st = dw_safetensors_write(dw_path_join(&a, dir, "adapter_model.safetensors"), t, n,
@@ -226,6 +298,8 @@ dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
     if (st == DW_OK)
         st = dw_file_write(dw_path_join(&a, dir, "adapter_config.json"), config.ptr, config.len,
                            err);
+    if (st == DW_OK)
+        st = dw_heads_save_value(m, dir, err);
     if (st == DW_OK && m->source)
         st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
     dw_buf_finish(&config);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/engine_internal.h"
+#include "tensor/readout.h"
 #include "tensor/rope.h"
 #include "tensor/vector.h"
 
@@ -195,12 +196,47 @@ static void table_backward(const back *b, const uint32_t *key, dw_real *g, doubl
     dw_row_blocks(b->p.x, b->p.rows, scatter_block, &s);
 }
 
-dw_status dw_engine_backward(dw_engine *e, const double *d_logp, const double *d_entropy,
-                             const double *d_mean_logp, dw_err *err)
+/* Derivatives of the final rows, from whatever was read there, and of the heads' own parameters. */
+static void heads_backward(const back *b, const dw_engine_grads *d)
+{
+    dw_engine *e = b->e;
+    const dw_exec *x = b->p.x;
+    const dw_model *m = b->p.m;
+    const size_t n = b->p.w.d;
+    dw_act_plan *a = b->a;
+    dw_vec_zero(x, a->d_normed, e->n_row * n);
+    if (d->logp || d->entropy || d->mean_logp) {
+        dw_assert(e->head_ran);
+        const dw_head_spec h = dw_head_of(m, e->temperature);
+        dw_head_backward(x, &h, a->hidden, n, e->pair, e->n_pair, d->logp, d->entropy, d->mean_logp,
+                         a->d_normed, n, m->head.g, m->head_bias.g, &e->head);
+    }
+    if (d->divergence) {
+        dw_assert(e->divergence_ran);
+        const dw_divergence_grad g = {.d_out = d->divergence,
+                                      .d_hidden = a->d_normed,
+                                      .ld = n,
+                                      .d_w = m->head.g,
+                                      .d_bias = m->head_bias.g};
+        dw_divergence_backward(x, &e->divergence, &g, &e->divergence_state);
+    }
+    const double *small[2] = {[DW_READ_VALUE] = d->value, [DW_READ_SCORE] = d->score};
+    for (int i = 0; i < 2; i++) {
+        if (!small[i])
+            continue;
+        dw_assert(e->read[i].ran);
+        const dw_small_head *h = dw_engine_small_head(e, (dw_read)i);
+        const dw_readout o = {h->w.w, h->bias.w, h->w.rows, n};
+        dw_readout_backward(x, &o, a->hidden, n, e->read[i].row, e->read[i].n, small[i],
+                            a->d_normed, n, h->w.g, h->bias.g);
+    }
+}
+
+dw_status dw_engine_backward(dw_engine *e, const dw_engine_grads *d, dw_err *err)
 {
     dw_model *m = e->m;
     (void)err;
-    dw_assert(e->ran && e->head_ran && (e->flags & DW_PASS_SAVE));
+    dw_assert(e->ran && (e->flags & DW_PASS_SAVE));
     dw_act_plan *a = &e->plan;
     const back b = {.e = e,
                     .a = a,
@@ -210,14 +246,11 @@ dw_status dw_engine_backward(dw_engine *e, const double *d_logp, const double *d
                           .rows = e->n_row,
                           .pos = a->pos,
                           .adapter = m->has_adapter && !(e->flags & DW_PASS_NO_ADAPTER)}};
-    const size_t d = b.p.w.d;
-    const dw_head_spec h = dw_head_of(m, e->temperature);
-    dw_vec_zero(m->x, a->d_normed, e->n_row * d);
-    dw_head_backward(m->x, &h, a->hidden, d, e->pair, e->n_pair, d_logp, d_entropy, d_mean_logp,
-                     a->d_normed, d, m->head.g, m->head_bias.g, &e->head);
+    const size_t n = b.p.w.d;
+    heads_backward(&b, d);
     const dw_norm norm = dw_norm_of(m, &m->final_norm, &m->final_norm_bias);
-    dw_norm_backward(m->x, &norm, a->last_x, d, e->n_row, a->final_rstd, a->final_mean, a->d_normed,
-                     d, a->dx, d, false, m->final_norm.g, m->final_norm_bias.g);
+    dw_norm_backward(m->x, &norm, a->last_x, n, e->n_row, a->final_rstd, a->final_mean, a->d_normed,
+                     n, a->dx, n, false, m->final_norm.g, m->final_norm_bias.g);
     for (uint32_t l = m->desc.layers; l-- > 0;) {
         ffn_backward(&b, &m->layer[l], &e->layer[l]);
         /* below the lowest adapter nothing trains */

@@ -101,7 +101,8 @@ static void each_base(dw_model *m, each_fn fn, void *ctx)
         fn(m, &l->gate_up, ctx);
         fn(m, &l->down, ctx);
     }
-    fn(m, m->desc.tied ? &m->embed : &m->head, ctx);
+    if (m->desc.top == DW_TOP_LM)
+        fn(m, m->desc.tied ? &m->embed : &m->head, ctx);
 }
 
 static void each_adapter(dw_model *m, each_fn fn, void *ctx)
@@ -136,6 +137,12 @@ static void pack_panels(dw_model *m, dw_matrix *x, void *ctx)
     dw_panels_pack(m->x, &x->panels, x->w, x->cols);
 }
 
+static void wire_small(const dw_params *p, dw_small_head *score, dw_small_head *value)
+{
+    *score = (dw_small_head){matrix(p, "score"), vector(p, "score_bias")};
+    *value = (dw_small_head){matrix(p, "value"), vector(p, "value_bias")};
+}
+
 static void wire(dw_model *m)
 {
     m->embed = matrix(&m->base, "embed");
@@ -144,6 +151,9 @@ static void wire(dw_model *m)
     m->final_norm_bias = vector(&m->base, "final_norm_bias");
     m->head = matrix(&m->base, "head");
     m->head_bias = vector(&m->base, "head_bias");
+    wire_small(&m->base, &m->score, &m->value);
+    if (m->has_adapter)
+        wire_small(&m->adapter, &m->adapter_score, &m->adapter_value);
     for (uint32_t i = 0; i < m->desc.layers; i++)
         wire_layer(m, i);
 }
@@ -234,7 +244,7 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
     each_base(m, place_panels, &at);
     if (m->has_adapter)
         each_adapter(m, place_panels, &at);
-    if (m->desc.tied)
+    if (m->desc.tied && m->desc.top == DW_TOP_LM)
         m->head = m->embed;
     if (m->desc.rope != DW_ROPE_NONE) {
         m->n_freq = (size_t)((double)m->desc.head_dim * m->desc.partial_rotary) / 2;
@@ -289,8 +299,9 @@ void dw_model_fill(dw_model *m, uint64_t seed, double std)
         size_t n = (size_t)w->rows * w->cols, len = strlen(w->name);
         dw_real *v = m->base.w + w->offset;
         bool norm = len > 4 && !strcmp(w->name + len - 4, "norm");
+        bool normal = w->decay && strcmp(w->name, "value") != 0;
         for (size_t k = 0; k < n; k++) {
-            if (w->decay)
+            if (normal)
                 v[k] = (dw_real)(std * dw_random_normal(seed, DW_RNG_INIT, i, k));
             else
                 v[k] = norm && !m->desc.norm_unit_offset ? 1 : 0;
@@ -298,11 +309,27 @@ void dw_model_fill(dw_model *m, uint64_t seed, double std)
     }
 }
 
+void dw_model_fill_score(dw_model *m, uint64_t seed, double std)
+{
+    ptrdiff_t at = dw_params_find(&m->base, "score");
+    const dw_small_head *h = &m->score;
+    for (size_t k = 0; k < (size_t)h->w.rows * h->w.cols; k++)
+        h->w.w[k] = (dw_real)(std * dw_random_normal(seed, DW_RNG_INIT, (uint64_t)at, k));
+    for (size_t k = 0; k < h->bias.n; k++)
+        h->bias.w[k] = 0;
+}
+
 void dw_model_fill_adapter(dw_model *m, uint64_t seed)
 {
     for (size_t i = 0; i < m->adapter.n_weight; i++) {
         const dw_weight *w = &m->adapter.weight[i];
         dw_real *v = m->adapter.w + w->offset;
+        ptrdiff_t head = dw_params_find(&m->base, w->name); /* no name of the adapter but these */
+        if (head >= 0) {
+            memcpy(v, m->base.w + m->base.weight[head].offset,
+                   (size_t)w->rows * w->cols * sizeof *v);
+            continue;
+        }
         bool a = strstr(w->name, "lora_a") != NULL;
         double bound = 1.0 / sqrt((double)w->cols);
         for (size_t k = 0; k < (size_t)w->rows * w->cols; k++)

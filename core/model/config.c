@@ -13,7 +13,7 @@
 enum { CONFIG_BYTES = 16 << 20 };
 
 typedef struct family {
-    const char *name, *architecture;
+    const char *name, *architecture; /* model_type, and what precedes "ForCausalLM" */
     bool qkv_bias, biases_by_config, qk_norm;
     uint32_t head_dim; /* default; 0: hidden_size / heads */
     uint32_t max_positions, vocab, d, ffn, kv_heads;
@@ -21,10 +21,10 @@ typedef struct family {
 
 /* Defaults are those that transformers fills in for a missing key. */
 static const family families[] = {
-    {"llama", "LlamaForCausalLM", false, true, false, 0, 2048, 32000, 4096, 11008, 0},
-    {"mistral", "MistralForCausalLM", false, false, false, 0, 131072, 32000, 4096, 14336, 8},
-    {"qwen2", "Qwen2ForCausalLM", true, false, false, 0, 32768, 151936, 4096, 22016, 0},
-    {"qwen3", "Qwen3ForCausalLM", false, true, true, 128, 32768, 151936, 4096, 22016, 0},
+    {"llama", "Llama", false, true, false, 0, 2048, 32000, 4096, 11008, 0},
+    {"mistral", "Mistral", false, false, false, 0, 131072, 32000, 4096, 14336, 8},
+    {"qwen2", "Qwen2", true, false, false, 0, 32768, 151936, 4096, 22016, 0},
+    {"qwen3", "Qwen3", false, true, true, 128, 32768, 151936, 4096, 22016, 0},
 };
 static const char known_families[] = "llama, mistral, qwen2, qwen3";
 
@@ -101,6 +101,67 @@ static dw_status check_neutral(const dw_json *root, dw_err *err)
     return DW_OK;
 }
 
+static const char *const tops[] = {[DW_TOP_LM] = "ForCausalLM",
+                                   [DW_TOP_SEQUENCE] = "ForSequenceClassification",
+                                   [DW_TOP_TOKEN] = "ForTokenClassification"};
+
+/* All of `architectures`, where it is there, name one head on a body of this family. */
+static dw_status find_top(const dw_json *root, const family *f, dw_top *top, dw_err *err)
+{
+    const dw_json *arch = dw_json_get(root, "architectures");
+    *top = DW_TOP_LM;
+    if (!arch || dw_json_kind(arch) == DW_JSON_NULL)
+        return DW_OK;
+    if (dw_json_kind(arch) != DW_JSON_ARRAY)
+        return dw_fail(err, DW_E_INPUT, "architectures: wanted an array, found %s",
+                       dw_json_kind_name(arch));
+    const size_t n = strlen(f->architecture);
+    for (const dw_json *a = dw_json_first(arch); a; a = dw_json_next(a)) {
+        dw_text s = dw_json_kind(a) == DW_JSON_STRING ? dw_json_str(a) : DW_TEXT("");
+        int found = -1;
+        for (int t = 0; t < 3 && s.len > n && !memcmp(s.ptr, f->architecture, n); t++)
+            if (dw_text_is((dw_text){s.ptr + n, s.len - n}, tops[t]))
+                found = t;
+        if (found < 0)
+            return dw_fail(err, DW_E_INPUT,
+                           "architectures: \"%.*s\" is not supported, wanted %s%s, %s%s or %s%s",
+                           (int)(s.len < 64 ? s.len : 64), s.ptr, f->architecture, tops[0],
+                           f->architecture, tops[1], f->architecture, tops[2]);
+        if (a != dw_json_first(arch) && found != (int)*top)
+            return dw_fail(err, DW_E_INPUT, "architectures: %s%s and %s%s at once", f->architecture,
+                           tops[*top], f->architecture, tops[found]);
+        *top = (dw_top)found;
+    }
+    return DW_OK;
+}
+
+/* Channels of a classification head: id2label, or num_labels, or 2, which transformers does not
+ * write. */
+static dw_status read_labels(const dw_json *root, dw_description *d, dw_err *err)
+{
+    const int64_t most = 1 << 16;
+    int64_t n = 0;
+    if (d->top == DW_TOP_LM)
+        return DW_OK;
+    const dw_json *names = dw_json_get(root, "id2label");
+    if (names && dw_json_kind(names) != DW_JSON_NULL && dw_json_kind(names) != DW_JSON_OBJECT)
+        return dw_fail(err, DW_E_INPUT, "id2label: wanted an object, found %s",
+                       dw_json_kind_name(names));
+    bool listed = names && dw_json_kind(names) == DW_JSON_OBJECT;
+    int64_t fallback = listed ? (int64_t)dw_json_len(names) : 2;
+    if (fallback < 1 || fallback > most)
+        return dw_fail(err, DW_E_INPUT, "id2label: %lld labels, wanted 1 .. %lld",
+                       (long long)fallback, (long long)most);
+    DW_TRY(dw_json_get_int(root, "num_labels", fallback, 1, most, &n, err));
+    if (listed && n != fallback)
+        return dw_fail(err, DW_E_INPUT, "num_labels is %lld, id2label names %lld", (long long)n,
+                       (long long)fallback);
+    d->score_width = (uint32_t)n;
+    return d->top == DW_TOP_SEQUENCE
+               ? DW_OK
+               : dw_json_get_bool(root, "token_classification_bias", true, &d->score_bias, err);
+}
+
 static dw_status find_family(const dw_json *root, const family **out, dw_err *err)
 {
     const char *type = NULL;
@@ -114,18 +175,6 @@ static dw_status find_family(const dw_json *root, const family **out, dw_err *er
     if (!*out)
         return dw_fail(err, DW_E_INPUT, "model_type \"%.64s\" is not supported (supported: %s)",
                        type, known_families);
-    const dw_json *arch = dw_json_get(root, "architectures");
-    if (!arch || dw_json_kind(arch) == DW_JSON_NULL)
-        return DW_OK;
-    if (dw_json_kind(arch) != DW_JSON_ARRAY)
-        return dw_fail(err, DW_E_INPUT, "architectures: wanted an array, found %s",
-                       dw_json_kind_name(arch));
-    for (const dw_json *a = dw_json_first(arch); a; a = dw_json_next(a)) {
-        dw_text s = dw_json_kind(a) == DW_JSON_STRING ? dw_json_str(a) : DW_TEXT("");
-        if (!dw_text_is(s, (*out)->architecture))
-            return dw_fail(err, DW_E_INPUT, "architectures: \"%.*s\" is not supported, wanted %s",
-                           (int)(s.len < 64 ? s.len : 64), s.ptr, (*out)->architecture);
-    }
     return DW_OK;
 }
 
@@ -282,6 +331,7 @@ dw_status dw_config_parse(const dw_json *root, dw_description *out, dw_err *err)
                         .pad = -1};
     DW_TRY(find_family(root, &f, err));
     dw_assert(f);
+    DW_TRY(find_top(root, f, &d.top, err));
     DW_TRY(check_neutral(root, err));
     strncpy(d.family, f->name, sizeof d.family - 1);
     d.qk_norm = f->qk_norm;
@@ -293,6 +343,7 @@ dw_status dw_config_parse(const dw_json *root, dw_description *out, dw_err *err)
     DW_TRY(dw_config_rope(root, &d, err));
     DW_TRY(dw_config_windows(root, &d, err));
     DW_TRY(read_ids(root, &d, err));
+    DW_TRY(read_labels(root, &d, err));
     DW_TRY(read_dtype(root, &d, err));
     d.attn_scale = 1.0 / sqrt((double)d.head_dim);
     *out = d;
@@ -313,4 +364,17 @@ dw_status dw_config_read(const char *dir, dw_description *out, dw_err *err)
     dw_json_free(root);
     dw_arena_finish(&a);
     return st;
+}
+
+const char *dw_config_top(dw_top top)
+{
+    return tops[top];
+}
+
+const char *dw_config_body(const dw_description *d)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (!strcmp(d->family, families[i].name))
+            return families[i].architecture;
+    return "";
 }

@@ -16,6 +16,8 @@ typedef enum dw_rope_kind {
     DW_ROPE_LLAMA3
 } dw_rope_kind;
 typedef enum dw_norm_place { DW_NORM_PRE, DW_NORM_PRE_POST } dw_norm_place;
+/* What sits on the body: the vocabulary head, or transformers' `score` over the hidden row. */
+typedef enum dw_top { DW_TOP_LM, DW_TOP_SEQUENCE, DW_TOP_TOKEN } dw_top;
 
 typedef struct dw_description {
     char family[32]; /* config.json's model_type: "llama", "qwen2", ... */
@@ -32,6 +34,11 @@ typedef struct dw_description {
     dw_act act;
     bool tied;          /* head = embedding */
     double embed_scale; /* 1; Gemma: sqrt(d) */
+    /* heads: with any other top than LM there is no vocabulary head, whatever `tied` says */
+    dw_top top;
+    uint32_t score_width; /* channels of the score head, 0 with DW_TOP_LM */
+    bool score_bias;      /* token classification */
+    uint32_t value_width; /* channels of a value head beside it all; 0: none */
     /* positions */
     bool learned_positions; /* GPT-2 */
     dw_rope_kind rope;

@@ -1,4 +1,4 @@
-/* The engine: memory, the body over a forest of segments, and the head. */
+/* The engine: memory, and the body over a forest of segments. */
 #include <string.h>
 
 #include "base/alloc.h"
@@ -30,7 +30,12 @@ void dw_engine_destroy(dw_engine *e)
     dw_free(e->query);
     dw_free(e->span);
     dw_free(e->span_seg);
+    dw_divergence_state_finish(&e->divergence_state);
+    dw_free(e->mine_row);
+    dw_free(e->other_row);
     dw_free(e->pair);
+    for (int i = 0; i < 2; i++)
+        dw_free(e->read[i].row);
     dw_free(e);
 }
 
@@ -105,7 +110,7 @@ static dw_status check_forest(const dw_engine *e, const dw_forest *f, dw_err *er
     return DW_OK;
 }
 
-static void *room(void *p, size_t n, size_t size, size_t *cap)
+void *dw_engine_room(void *p, size_t n, size_t size, size_t *cap)
 {
     if (n <= *cap)
         return p;
@@ -119,11 +124,11 @@ static void take_forest(dw_engine *e, const dw_forest *f)
 {
     e->n_row = f->n_row;
     e->n_seg = f->n_seg;
-    e->id = room(e->id, f->n_row, sizeof *e->id, &e->cap_row);
+    e->id = dw_engine_room(e->id, f->n_row, sizeof *e->id, &e->cap_row);
     memcpy(e->id, f->id, f->n_row * sizeof *e->id);
-    e->seg = room(e->seg, f->n_seg, sizeof *e->seg, &e->cap_seg);
+    e->seg = dw_engine_room(e->seg, f->n_seg, sizeof *e->seg, &e->cap_seg);
     memcpy(e->seg, f->seg, f->n_seg * sizeof *e->seg);
-    e->query = room(e->query, f->n_seg, sizeof *e->query, &e->cap_query);
+    e->query = dw_engine_room(e->query, f->n_seg, sizeof *e->query, &e->cap_query);
     e->n_span = 0;
     for (size_t i = 0; i < f->n_seg; i++) {
         uint32_t depth = 0;
@@ -170,7 +175,7 @@ dw_status dw_engine_run(dw_engine *e, const dw_forest *f, unsigned flags, dw_kv_
 {
     dw_model *m = e->m;
     const bool save = flags & DW_PASS_SAVE;
-    e->ran = e->head_ran = false;
+    e->ran = e->head_ran = e->divergence_ran = e->read[0].ran = e->read[1].ran = false;
     DW_TRY(check_forest(e, f, err));
     dw_assert(!save || m->trainable);
     take_forest(e, f);
@@ -214,28 +219,4 @@ const dw_real *dw_engine_hidden(const dw_engine *e)
 {
     dw_assert(e->ran);
     return e->plan.hidden;
-}
-
-dw_status dw_engine_head(dw_engine *e, const dw_head_pair *pair, size_t n_pair, double temperature,
-                         dw_head_wants wants, dw_head_out *out, dw_err *err)
-{
-    dw_assert(e->ran && n_pair > 0);
-    size_t rows = 0;
-    for (size_t i = 0; i < n_pair; i++) {
-        dw_assert(pair[i].row < e->n_row && (!i || pair[i - 1].row <= pair[i].row));
-        rows += !i || pair[i].row != pair[i - 1].row;
-        if (pair[i].target < 0 || (uint32_t)pair[i].target >= e->m->desc.vocab)
-            return dw_fail(err, DW_E_INPUT,
-                           "token id %d is outside of the model's vocabulary of %u", pair[i].target,
-                           e->m->desc.vocab);
-    }
-    e->pair = room(e->pair, n_pair, sizeof *e->pair, &e->cap_pair);
-    memcpy(e->pair, pair, n_pair * sizeof *pair);
-    e->n_pair = n_pair;
-    e->temperature = temperature;
-    const dw_head_spec h = dw_head_of(e->m, temperature);
-    DW_TRY(dw_head_forward(e->m->x, &h, e->plan.hidden, e->m->desc.d, e->pair, n_pair,
-                           dw_engine_head_mode(e, rows), wants, out, &e->head, err));
-    e->head_ran = true;
-    return DW_OK;
 }

@@ -58,6 +58,8 @@ void dw_act_plan_make(const dw_model *m, size_t rows, bool save, unsigned char *
                       dw_layer_act *layer, dw_act_plan *out);
 
 enum { DW_KEEP_BYTES = 512 << 20 };
+/* room for n elements of `size`; *cap grows with it */
+void *dw_engine_room(void *p, size_t n, size_t size, size_t *cap);
 dw_head_mode dw_engine_head_mode(const dw_engine *e, size_t head_rows);
 /* DW_E_LIMIT with the arithmetic when so many bytes are not free. */
 dw_status dw_engine_fits(size_t rows, bool save, size_t bytes, dw_err *err);
@@ -94,6 +96,15 @@ typedef void (*dw_kv_sink)(void *ctx, uint32_t layer, const dw_real *qkv);
 dw_status dw_engine_run(dw_engine *e, const dw_forest *f, unsigned flags, dw_kv_sink sink,
                         void *ctx, dw_err *err);
 
+/* Rows that a small head was read at. */
+typedef struct dw_read_rows {
+    uint32_t *row;
+    size_t n, cap;
+    bool ran;
+} dw_read_rows;
+/* The head that a pass reads and trains: the adapter's own where the pass runs with it. */
+const dw_small_head *dw_engine_small_head(const dw_engine *e, dw_read which);
+
 struct dw_engine {
     dw_model *m;
     size_t keep_bytes;
@@ -124,6 +135,15 @@ struct dw_engine {
     double temperature;
     dw_head_state head;
     bool head_ran;
+    dw_read_rows read[2]; /* by dw_read */
+
+    /* the last divergence */
+    dw_divergence_call
+        divergence; /* rows are the two below; the other's hidden rows are not kept */
+    uint32_t *mine_row, *other_row;
+    size_t cap_mine, cap_other;
+    dw_divergence_state divergence_state;
+    bool divergence_ran;
 };
 
 /* Runs fn over blocks of 64 rows; block b holds rows [64 b, 64 b + 64) below `rows`. */

@@ -98,6 +98,7 @@ static dw_status check(const dw_model *m, const dw_sampling *s, const dw_gen_ite
                        dw_err *err)
 {
     const dw_description *d = &m->desc;
+    DW_TRY(dw_model_speaks(m, err));
     if (!s->greedy && !(s->temperature > 0 && isfinite(s->temperature)))
         return dw_fail(err, DW_E_INPUT, "temperature is %g, wanted a number above 0",
                        s->temperature);

@@ -148,10 +148,14 @@ size_t dw_engine_bytes(const dw_model *m, const dw_engine_need *need)
     size_t bytes = plan.bytes;
     if (need->save && need->rows)
         bytes += attention_bytes(m, need);
-    if (need->head_rows)
+    if (need->head_rows && m->desc.top == DW_TOP_LM)
         bytes += dw_head_state_bytes(mode_of(m, need->head_rows, need->save, DW_KEEP_BYTES),
                                      need->head_rows, need->head_pairs, m->desc.vocab, m->desc.d,
                                      need->entropy_grad);
+    if (need->divergence_pairs)
+        bytes += dw_divergence_state_bytes(
+            mode_of(m, need->divergence_pairs, need->save, DW_KEEP_BYTES), need->divergence_pairs,
+            m->desc.vocab, m->desc.d, need->divergence_width, need->divergence_top_k);
     return bytes;
 }
 

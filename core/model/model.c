@@ -70,6 +70,32 @@ const dw_lora_spec *dw_model_lora(const dw_model *m)
     return m->has_adapter ? &m->lora : NULL;
 }
 
+dw_top dw_model_top(const dw_model *m)
+{
+    return m->desc.top;
+}
+
+uint32_t dw_model_score_width(const dw_model *m)
+{
+    return m->desc.score_width;
+}
+
+uint32_t dw_model_value_width(const dw_model *m)
+{
+    return m->desc.value_width;
+}
+
+dw_status dw_model_speaks(const dw_model *m, dw_err *err)
+{
+    if (m->desc.top == DW_TOP_LM)
+        return DW_OK;
+    return dw_fail(err, DW_E_USAGE,
+                   "%s: a %s-classification model has no vocabulary head: no log-probabilities, no "
+                   "generation",
+                   m->dir ? m->dir : "the model",
+                   m->desc.top == DW_TOP_SEQUENCE ? "sequence" : "token");
+}
+
 dw_params *dw_model_trained(dw_model *m)
 {
     return m->has_adapter ? &m->adapter : &m->base;

@@ -55,6 +55,13 @@ typedef struct dw_model_options {
     const dw_lora_spec *lora; /* new adapter on top, or NULL */
     uint64_t seed;            /* of the adapter's or the random model's weights */
     bool no_tokenizer;        /* a missing tokenizer.json is not an error */
+    /* What is wanted on the body; DW_TOP_LM: whatever the checkpoint has. A causal checkpoint
+     * opened with SEQUENCE or TOKEN gets a fresh score head (normal, variance 1 / (d + 1), seed) in
+     * place of its vocabulary head; a classification checkpoint keeps its own. */
+    dw_top top;
+    uint32_t score_width; /* channels of that head; 0: one, or as the checkpoint has */
+    uint32_t value_width; /* a value head of so many channels; read from DIR/value_head/ when that
+                             is there, else zero; 0: none */
 } dw_model_options;
 
 /* Opens a Hugging Face folder, or a PEFT adapter folder (adapter_config.json; its base comes from
@@ -76,12 +83,17 @@ const dw_description *dw_model_description(const dw_model *m);
 const dw_tokenizer *dw_model_tokenizer(const dw_model *m); /* NULL when there is none */
 const char *dw_model_dir(const dw_model *m);               /* the base's folder */
 bool dw_model_has_adapter(const dw_model *m);
+dw_top dw_model_top(const dw_model *m);
+uint32_t dw_model_score_width(const dw_model *m); /* 0: no score head */
+uint32_t dw_model_value_width(const dw_model *m); /* 0: no value head */
 const dw_lora_spec *dw_model_lora(const dw_model *m);
+/* DW_E_USAGE when the model has no vocabulary head: no log-probabilities, no generation. */
+dw_status dw_model_speaks(const dw_model *m, dw_err *err);
 /* What training moves: the adapter's parameters, or all of them. */
 dw_params *dw_model_trained(dw_model *m);
 /* Base parameters (the same as trained in full training). */
 const dw_params *dw_model_base(const dw_model *m);
-size_t dw_model_n_params(const dw_model *m); /* of the base, as the checkpoint counts them */
+size_t dw_model_n_params(const dw_model *m); /* of the base, its heads included */
 size_t dw_model_n_adapter_params(const dw_model *m);
 /* Memory of the model itself: weights, gradients, packed copies. */
 size_t dw_model_bytes(const dw_model *m);
@@ -95,9 +107,12 @@ size_t dw_model_stops(const dw_model *m, const int32_t **id);
 typedef enum dw_save_dtype { DW_SAVE_SOURCE, DW_SAVE_F32, DW_SAVE_BF16, DW_SAVE_F16 } dw_save_dtype;
 /* Writes a Hugging Face folder into `dir` (which exists, usually inside a stage): weights in one
  * file or shards, config.json with the dtype changed where needed, and every other file of the
- * source that is not weights, unchanged. With an adapter: merged. */
+ * source that is not weights, unchanged. With an adapter: merged. A score head makes it a
+ * SequenceClassification or TokenClassification checkpoint; a value head goes into dir/value_head/
+ * (config.json, model.safetensors), which transformers does not look at. */
 dw_status dw_model_save(const dw_model *m, const char *dir, dw_save_dtype dtype, dw_err *err);
-/* Writes a PEFT adapter folder: adapter_config.json, adapter_model.safetensors, tokenizer files. */
+/* Writes a PEFT adapter folder: adapter_config.json, adapter_model.safetensors, tokenizer files; a
+ * score head as modules_to_save, a value head in dir/value_head/. */
 dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err);
 
 #endif

@@ -36,6 +36,12 @@ typedef struct dw_lora_site {
     dw_matrix b[3];     /* [outputs of the target][rank] */
 } dw_lora_site;
 
+/* A small head: rows of the hidden state to a few numbers. */
+typedef struct dw_small_head {
+    dw_matrix w;    /* [width][d]; no panels */
+    dw_vector bias; /* [width] */
+} dw_small_head;
+
 typedef struct dw_layer {
     dw_vector attn_norm, attn_norm_bias; /* [d]; biases of norms with layer_norm only */
     dw_matrix qkv;                       /* [(heads + 2 * kv_heads) * head_dim][d]: all q rows,
@@ -72,6 +78,9 @@ struct dw_model {
     dw_vector final_norm, final_norm_bias;
     dw_matrix head; /* [vocab][d]; tied: w, g and panels are those of embed */
     dw_vector head_bias;
+    /* Score and value head of the base; beside an adapter a second copy of each trains in its
+     * place, which passes without the adapter do not see. */
+    dw_small_head score, value, adapter_score, adapter_value;
 
     double *inv_freq; /* [n_freq], rotary frequencies */
     size_t n_freq;
@@ -100,10 +109,13 @@ dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_mod
 /* The same without memory behind it: sizes for planning. */
 dw_status dw_model_build_outline(const dw_exec *x, const dw_description *d,
                                  const dw_model_options *o, dw_model **out, dw_err *err);
-/* Matrices normal(0, std), norms 1 (0 with norm_unit_offset), biases 0; the same for a seed
- * whatever the threads. Does not touch the adapter, and does not pack. */
+/* Matrices normal(0, std), norms 1 (0 with norm_unit_offset), biases and the value head 0; the same
+ * for a seed whatever the threads. Does not touch the adapter, and does not pack. */
 void dw_model_fill(dw_model *m, uint64_t seed, double std);
-/* A uniform(-1 / sqrt(in), 1 / sqrt(in)) as PEFT's kaiming_uniform(a = sqrt 5), B zero. */
+/* The score head: weights normal(0, std), bias 0. */
+void dw_model_fill_score(dw_model *m, uint64_t seed, double std);
+/* A uniform(-1 / sqrt(in), 1 / sqrt(in)) as PEFT's kaiming_uniform(a = sqrt 5), B zero; heads as
+ * the base has them. */
 void dw_model_fill_adapter(dw_model *m, uint64_t seed);
 /* Index of a named weight, or -1. */
 ptrdiff_t dw_params_find(const dw_params *p, const char *name);

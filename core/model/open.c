@@ -85,7 +85,7 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
 /* Buffers that old versions of transformers stored, and the second copy of a tied head. */
 typedef struct leftovers {
     const dw_checkpoint *c;
-    bool tied;
+    bool no_lm_head; /* tied, or left out knowingly */
 } leftovers;
 
 static bool is_buffer(const char *name)
@@ -98,7 +98,7 @@ static bool is_buffer(const char *name)
 static bool ignored(const dw_tensor_entry *e, void *ctx)
 {
     const leftovers *l = ctx;
-    return is_buffer(e->name) || (l->tied && !strcmp(e->name, "lm_head.weight"));
+    return is_buffer(e->name) || (l->no_lm_head && !strcmp(e->name, "lm_head.weight"));
 }
 
 static dw_status check_tied_head(const dw_checkpoint *c, dw_err *err)
@@ -113,18 +113,19 @@ static dw_status check_tied_head(const dw_checkpoint *c, dw_err *err)
 }
 
 /* All shapes are compared with the file before anything is allocated by the config's numbers. */
-static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, dw_err *err)
+static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, bool fresh,
+                              dw_err *err)
 {
     dw_arena a = {0};
     dw_params p;
     dw_slice *slice = NULL;
-    leftovers l = {c, d->tied};
+    leftovers l = {c, fresh || (d->tied && d->top == DW_TOP_LM)};
     dw_status st = dw_weights_base(&a, d, &p, err);
     if (st == DW_OK) {
-        size_t n = dw_weights_slices(&a, d, &p, &slice);
+        size_t n = dw_heads_stored(slice, dw_weights_slices(&a, d, &p, &slice), fresh);
         st = dw_weights_check(c, slice, n, "config.json", ignored, &l, err);
     }
-    if (st == DW_OK && d->tied)
+    if (st == DW_OK && d->tied && d->top == DW_TOP_LM)
         st = check_tied_head(c, err);
     dw_arena_finish(&a);
     return st;
@@ -162,8 +163,10 @@ static void note_source(dw_model *m, const dw_checkpoint *c)
     dw_source *s = m->source;
     s->n_slice = dw_weights_slices(&m->arena, &m->desc, &m->base, &s->slice);
     s->dtype = dw_arena_alloc(&m->arena, s->n_slice * sizeof *s->dtype);
-    for (size_t i = 0; i < s->n_slice; i++)
-        s->dtype[i] = c ? dw_checkpoint_find(c, s->slice[i].name)->dtype : config_dtype(&m->desc);
+    for (size_t i = 0; i < s->n_slice; i++) {
+        const dw_tensor_entry *e = c ? dw_checkpoint_find(c, s->slice[i].name) : NULL;
+        s->dtype[i] = e ? e->dtype : config_dtype(&m->desc);
+    }
     if (c)
         keep_extra(m, c);
 }
@@ -233,6 +236,8 @@ typedef struct plan {
     dw_checkpoint *c; /* NULL: random weights */
     bool outline;
     dw_description d;
+    bool fresh;         /* the score head is not the checkpoint's */
+    dw_top adapter_top; /* what an adapter was made for */
     dw_buf config;
     double std;
 } plan;
@@ -249,6 +254,8 @@ static dw_status read_config(plan *p, dw_err *err)
             st = dw_config_parse(root, &p->d, err);
         if (st == DW_OK)
             st = dw_json_get_num(root, "initializer_range", 0.02, 0, 10, &p->std, err);
+        if (st == DW_OK)
+            st = dw_heads_choose(&p->o, &p->d, &p->fresh, err);
         if (st < 0)
             dw_err_prefix(err, "%s", path);
     }
@@ -257,15 +264,12 @@ static dw_status read_config(plan *p, dw_err *err)
     return st;
 }
 
-static dw_status fill(dw_model *m, plan *p, dw_err *err)
+static dw_status fill_base(dw_model *m, const plan *p, dw_err *err)
 {
-    m->dir = dw_arena_strdup(&m->arena, p->dir);
-    m->source = dw_arena_alloc(&m->arena, sizeof *m->source);
-    m->source->config = p->config;
-    p->config = (dw_buf){0};
-    note_source(m, p->c);
+    const dw_source *s = m->source;
     if (p->c && !p->outline) {
-        dw_status st = dw_weights_read(p->c, m->source->slice, m->source->n_slice, &m->base, err);
+        size_t n = dw_heads_stored(s->slice, s->n_slice, p->fresh);
+        dw_status st = dw_weights_read(p->c, s->slice, n, &m->base, err);
         if (st < 0) {
             dw_err_prefix(err, "%s", p->dir);
             return st;
@@ -273,12 +277,35 @@ static dw_status fill(dw_model *m, plan *p, dw_err *err)
     } else if (!p->outline) {
         dw_model_fill(m, p->o.seed, p->std);
     }
-    if (p->adapter_dir) {
-        m->adapter_dir = dw_arena_strdup(&m->arena, p->adapter_dir);
-        DW_TRY(dw_adapter_read(m, p->adapter_dir, err));
-    } else if (m->has_adapter && !p->outline) {
+    /* an adapter that was read brings its own */
+    if (p->fresh && !p->outline && p->adapter_top == DW_TOP_LM)
+        dw_model_fill_score(m, p->o.seed, dw_heads_std(&m->desc));
+    return p->c ? dw_heads_read_value(m, &m->base, p->dir, err) : DW_OK;
+}
+
+static dw_status fill_adapter(dw_model *m, const plan *p, dw_err *err)
+{
+    if (!m->has_adapter)
+        return DW_OK;
+    if (!p->outline)
         dw_model_fill_adapter(m, p->o.seed);
-    }
+    if (!p->adapter_dir)
+        return DW_OK;
+    m->adapter_dir = dw_arena_strdup(&m->arena, p->adapter_dir);
+    DW_TRY(dw_adapter_read(m, p->adapter_dir, p->adapter_top != DW_TOP_LM, err));
+    return dw_heads_read_value(m, &m->adapter, p->adapter_dir, err);
+}
+
+static dw_status fill(dw_model *m, plan *p, dw_err *err)
+{
+    m->dir = dw_arena_strdup(&m->arena, p->dir);
+    m->source = dw_arena_alloc(&m->arena, sizeof *m->source);
+    m->source->config = p->config;
+    m->source->fresh_score = p->fresh;
+    p->config = (dw_buf){0};
+    note_source(m, p->c);
+    DW_TRY(fill_base(m, p, err));
+    DW_TRY(fill_adapter(m, p, err));
     DW_TRY(read_tokenizer(m, &p->o, err));
     DW_TRY(read_stops(m, err));
     if (!p->outline)
@@ -290,7 +317,7 @@ static dw_status make(plan *p, dw_model **out, dw_err *err)
 {
     DW_TRY(read_config(p, err));
     if (p->c) {
-        dw_status st = check_shapes(p->c, &p->d, err);
+        dw_status st = check_shapes(p->c, &p->d, p->fresh, err);
         if (st < 0) {
             dw_err_prefix(err, "%s", p->dir);
             return st;
@@ -328,6 +355,22 @@ static dw_status check_dir(const char *dir, dw_err *err)
     return dw_fail(err, DW_E_INPUT, "%s: a file; wanted the folder that holds it", dir);
 }
 
+/* An adapter with a score head says what the model is, whatever its base is. */
+static dw_status take_adapter_top(dw_arena *a, plan *p, dw_err *err)
+{
+    uint32_t width = 0;
+    if (p->adapter_top == DW_TOP_LM)
+        return DW_OK;
+    if (p->o.top != DW_TOP_LM && p->o.top != p->adapter_top)
+        return dw_fail(err, DW_E_INPUT, "%s: the adapter is for %s, wanted %s", p->adapter_dir,
+                       dw_config_top(p->adapter_top) + 3, dw_config_top(p->o.top) + 3);
+    p->o.top = p->adapter_top;
+    DW_TRY(dw_adapter_score_width(a, p->adapter_dir, &width, err));
+    if (!p->o.score_width)
+        p->o.score_width = width;
+    return DW_OK;
+}
+
 static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_options *o,
                              bool outline, dw_model **out, dw_err *err)
 {
@@ -344,10 +387,12 @@ static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_o
                          "it first)",
                          dir);
         else
-            st = dw_adapter_config(&a, dir, &spec, &base, err);
+            st = dw_adapter_config(&a, dir, &spec, &p.adapter_top, &base, err);
         p.adapter_dir = dir;
         p.dir = base;
         p.o.lora = &spec;
+        if (st == DW_OK)
+            st = take_adapter_top(&a, &p, err);
     }
     if (st == DW_OK)
         st = dw_checkpoint_open(p.dir, &p.c, err);

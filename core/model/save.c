@@ -1,5 +1,5 @@
-/* Writes a model as a Hugging Face folder: weights (merged with the adapter), config.json, and
- * every other file of the source as it was. */
+/* Writes a model as a Hugging Face folder: weights (merged with the adapter) and every other file
+ * of the source as it was. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,41 +72,6 @@ dw_status dw_source_copy_files(const char *from, const char *to, bool tokenizer_
     return st;
 }
 
-/* ---- config.json ---- */
-
-static dw_dtype wanted_dtype(dw_save_dtype want, dw_dtype source)
-{
-    switch (want) {
-    case DW_SAVE_F32:
-        return DW_DT_F32;
-    case DW_SAVE_BF16:
-        return DW_DT_BF16;
-    case DW_SAVE_F16:
-        return DW_DT_F16;
-    default:
-        return source;
-    }
-}
-
-/* The source's bytes; only the value of dtype or torch_dtype is replaced, where it differs. */
-static void put_config(dw_arena *a, dw_buf *b, const dw_buf *config, dw_save_dtype want)
-{
-    static const char *const values[] = {[DW_SAVE_F32] = "\"float32\"",
-                                         [DW_SAVE_BF16] = "\"bfloat16\"",
-                                         [DW_SAVE_F16] = "\"float16\""};
-    dw_json_member *m = NULL;
-    const char *done = config->ptr;
-    size_t n = want == DW_SAVE_SOURCE ? 0 : dw_json_members(a, config->ptr, config->len, &m);
-    for (size_t i = 0; i < n; i++) {
-        if (!dw_text_is(m[i].key, "dtype") && !dw_text_is(m[i].key, "torch_dtype"))
-            continue;
-        dw_buf_add(b, done, (size_t)(m[i].raw.ptr - done));
-        dw_buf_adds(b, values[want]);
-        done = m[i].raw.ptr + m[i].raw.len;
-    }
-    dw_buf_add(b, done, (size_t)(config->ptr + config->len - done));
-}
-
 /* ---- merging ---- */
 
 /* One matrix with its adapter added; shared buffer, filled when the writer asks. */
@@ -163,6 +128,20 @@ static bool find_merge(const dw_model *m, const dw_slice *s, merge *out)
 
 /* ---- weights ---- */
 
+static dw_dtype wanted_dtype(dw_save_dtype want, dw_dtype source)
+{
+    switch (want) {
+    case DW_SAVE_F32:
+        return DW_DT_F32;
+    case DW_SAVE_BF16:
+        return DW_DT_BF16;
+    case DW_SAVE_F16:
+        return DW_DT_F16;
+    default:
+        return source;
+    }
+}
+
 static uint64_t bytes_of(const dw_tensor_out *t)
 {
     uint64_t n = dw_dtype_bytes(t->dtype);
@@ -193,6 +172,9 @@ static size_t list_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, d
             t[i].fetch = fetch_merged;
         } else {
             t[i].values = dw_slice_values(&m->base, x);
+            if (m->has_adapter && !strncmp(x->name, "score.", 6)) /* the adapter's own */
+                t[i].values =
+                    strcmp(x->name, "score.bias") ? m->adapter_score.w.w : m->adapter_score.bias.w;
         }
     }
     if (s->n_extra)
@@ -297,9 +279,11 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
     dw_tensor_out *t = NULL;
     size_t n = list_tensors(&a, m, dtype, &buffer, &t);
     dw_status st = write_weights(&a, dir, t, n, shard_bytes, err);
-    put_config(&a, &config, &m->source->config, dtype);
+    dw_source_put_config(&a, &config, m, dtype);
     if (st == DW_OK)
         st = dw_file_write(dw_path_join(&a, dir, "config.json"), config.ptr, config.len, err);
+    if (st == DW_OK)
+        st = dw_heads_save_value(m, dir, err);
     if (st == DW_OK)
         st = dw_source_copy_files(m->dir, dir, false, err);
     if (st == DW_OK && strcmp(m->source->tokenizer_dir, m->dir) != 0)

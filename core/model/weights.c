@@ -104,6 +104,19 @@ static dw_status settle(layout *l, dw_err *err)
     return l->overflow ? dw_fail(err, DW_E_INPUT, "the number of parameters overflows") : DW_OK;
 }
 
+/* Score and value head; the base has them, and an adapter its own copy. */
+static void place_heads(layout *l, const dw_description *d)
+{
+    if (d->score_width)
+        place(l, "score", d->score_width, d->d, true);
+    if (d->score_width && d->score_bias)
+        place(l, "score_bias", d->score_width, 1, false);
+    if (d->value_width) {
+        place(l, "value", d->value_width, d->d, true);
+        place(l, "value_bias", d->value_width, 1, false);
+    }
+}
+
 dw_status dw_weights_base(dw_arena *a, const dw_description *d, dw_params *p, dw_err *err)
 {
     *p = (dw_params){0};
@@ -116,10 +129,11 @@ dw_status dw_weights_base(dw_arena *a, const dw_description *d, dw_params *p, dw
     place(&l, "final_norm", d->d, 1, false);
     if (d->layer_norm)
         place(&l, "final_norm_bias", d->d, 1, false);
-    if (!d->tied)
+    if (!d->tied && d->top == DW_TOP_LM)
         place(&l, "head", d->vocab, d->d, true);
-    if (d->head_bias)
+    if (d->head_bias && d->top == DW_TOP_LM)
         place(&l, "head_bias", d->vocab, 1, false);
+    place_heads(&l, d);
     return settle(&l, err);
 }
 
@@ -148,6 +162,7 @@ dw_status dw_weights_adapter(dw_arena *a, const dw_description *d, const dw_lora
                 place(&l, dw_arena_printf(a, "layers.%u.lora_b.%s", i, dw_lora_targets[t].name),
                       dw_lora_target_shape(d, dw_lora_targets[t].bit).out, s->rank, true);
     }
+    place_heads(&l, d);
     return settle(&l, err);
 }
 
@@ -225,6 +240,8 @@ size_t dw_weights_slices(dw_arena *a, const dw_description *d, const dw_params *
         add_layer(&s, d, i);
     add_slice(&s, "final_norm", "model.norm.weight", 0, 0);
     add_slice(&s, "head", "lm_head.weight", 0, 0);
+    add_slice(&s, "score", "score.weight", 0, 0);
+    add_slice(&s, "score_bias", "score.bias", 0, 0);
     return finish(&s, out);
 }
 
@@ -248,6 +265,16 @@ size_t dw_weights_adapter_slices(dw_arena *a, const dw_description *d, const dw_
                 0, 0);
         }
     }
+    add_slice(&s, "score", "base_model.model.score.weight", 0, 0);
+    add_slice(&s, "score_bias", "base_model.model.score.bias", 0, 0);
+    return finish(&s, out);
+}
+
+size_t dw_weights_value_slices(dw_arena *a, const dw_params *p, dw_slice **out)
+{
+    slices s = {.arena = a, .p = p};
+    add_slice(&s, "value", "value_head.weight", 0, 0);
+    add_slice(&s, "value_bias", "value_head.bias", 0, 0);
     return finish(&s, out);
 }
 

@@ -23,6 +23,8 @@ size_t dw_weights_slices(dw_arena *a, const dw_description *d, const dw_params *
 /* The same for an adapter in PEFT's names. */
 size_t dw_weights_adapter_slices(dw_arena *a, const dw_description *d, const dw_lora_spec *s,
                                  const dw_params *p, dw_slice **out);
+/* The tensors of value_head/, of base or adapter. */
+size_t dw_weights_value_slices(dw_arena *a, const dw_params *p, dw_slice **out);
 static inline dw_real *dw_slice_values(const dw_params *p, const dw_slice *s)
 {
     return p->w + p->weight[s->weight].offset + (size_t)s->row0 * s->cols;

@@ -82,8 +82,8 @@ size_t dw_head_state_bytes(dw_head_mode mode, size_t rows, size_t pairs, size_t 
 dw_status dw_head_forward(const dw_exec *x, const dw_head_spec *h, const dw_real *hidden, size_t ld,
                           const dw_head_pair *pair, size_t n_pair, dw_head_mode mode,
                           dw_head_wants wants, dw_head_out *out, dw_head_state *state, dw_err *err);
-/* pair, hidden and h as given to dw_head_forward. d_logp, d_entropy, d_mean_logp [n_pair]; the last
- * two may be NULL. KEEP mode overwrites the saved logits: once per forward. Writes d_hidden of
+/* pair, hidden and h as given to dw_head_forward. d_logp, d_entropy, d_mean_logp [n_pair]; any
+ * may be NULL. KEEP mode overwrites the saved logits: once per forward. Writes d_hidden of
  * every row that has a pair (rows without one are left alone); d_w[vocab][d] += unless NULL;
  * d_bias[vocab] += unless NULL. JACOBIAN: d_w and d_bias must be NULL. */
 void dw_head_backward(const dw_exec *x, const dw_head_spec *h, const dw_real *hidden, size_t ld,

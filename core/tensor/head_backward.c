@@ -26,7 +26,7 @@ static row_grad grad_of(const backward_job *j, size_t row)
 {
     row_grad g = {0};
     for (size_t p = j->s->first[row]; p < j->s->first[row + 1]; p++) {
-        g.logp += j->d_logp[p];
+        g.logp += j->d_logp == NULL ? 0 : j->d_logp[p];
         g.entropy += j->d_entropy == NULL ? 0 : j->d_entropy[p];
         g.mean_logp += j->d_mean_logp == NULL ? 0 : j->d_mean_logp[p];
     }
@@ -54,7 +54,7 @@ static void differentiate(const backward_job *j, size_t row, size_t column, size
     j->x->kernels->softmax_grad(&t, z, n);
     for (size_t i = 0; i < n && capped; i++)
         z[i] *= slope[i];
-    for (size_t q = s->first[row]; q < s->first[row + 1]; q++) {
+    for (size_t q = s->first[row]; j->d_logp != NULL && q < s->first[row + 1]; q++) {
         size_t target = (size_t)j->pair[q].target;
         if (target < column || target >= column + n)
             continue;
@@ -138,7 +138,7 @@ static void scale_task(void *ctx, size_t task, int thread)
         if (j->d_mean_logp != NULL)
             j->x->kernels->axpy((dw_real)(g.mean_logp * inverse),
                                 s->mean + (s->m_weight != NULL ? r * d : 0), out, d);
-        for (size_t p = s->first[r]; p < s->first[r + 1]; p++) {
+        for (size_t p = s->first[r]; j->d_logp != NULL && p < s->first[r + 1]; p++) {
             dw_real slope = j->h->softcap != 0 ? dw_head_cap_slope(j->h, s->pick[p]) : 1;
             j->x->kernels->axpy((dw_real)(j->d_logp[p] * inverse) * slope,
                                 j->h->w_rows + (size_t)j->pair[p].target * d, out, d);

@@ -73,6 +73,8 @@ dw_status dw_observe(dw_engine *e, dw_arena *a, const dw_pack *p, double tempera
 dw_status dw_observe_backward(dw_engine *e, dw_arena *a, const dw_pack *p,
                               const dw_observed_grad *g, dw_err *err)
 {
-    const double *logp = g->logp ? scatter(a, p, g->logp) : take(a, true, p->n_tok);
-    return dw_engine_backward(e, logp, scatter(a, p, g->entropy), scatter(a, p, g->mean_logp), err);
+    const dw_engine_grads d = {.logp = scatter(a, p, g->logp),
+                               .entropy = scatter(a, p, g->entropy),
+                               .mean_logp = scatter(a, p, g->mean_logp)};
+    return dw_engine_backward(e, &d, err);
 }

@@ -178,7 +178,7 @@ static double train_step(trainer *t, uint32_t n, uint32_t len, long step)
                        &err) < 0)
         die(err.text);
     const double c = dw_now();
-    if (dw_engine_backward(t->e, t->d_logp, NULL, NULL, &err) < 0)
+    if (dw_engine_backward(t->e, &(dw_engine_grads){.logp = t->d_logp}, &err) < 0)
         die(err.text);
     const double d = dw_now();
     const dw_adamw o = {.lr = 1e-5,

@@ -125,7 +125,7 @@ static void test_bad_adapters(void **state)
         {"\"LORA\"", "\"IA3\"", "peft_type \"IA3\" is not supported (supported: LORA)"},
         {"\"peft_type\": \"LORA\"", "\"x\": 1", "peft_type is missing"},
         {"\"CAUSAL_LM\"", "\"SEQ_CLS\"",
-         "task_type \"SEQ_CLS\" is not supported (supported: CAUSAL_LM)"},
+         "task_type is SEQ_CLS, but modules_to_save does not name score"},
         {"\"bias\": \"none\"", "\"bias\": \"all\"",
          "bias \"all\" is not supported (supported: none)"},
         {"\"use_dora\": false", "\"use_dora\": true", "use_dora is set, which is not supported"},

@@ -80,8 +80,11 @@ static const bad bads[] = {
      "model_type \"gemma2\" is not supported (supported: llama, mistral, qwen2, qwen3)"},
     {"model_type", "\"phi3\"",
      "model_type \"phi3\" is not supported (supported: llama, mistral, qwen2, qwen3)"},
-    {"architectures", "[\"LlamaForSequenceClassification\"]",
-     "architectures: \"LlamaForSequenceClassification\" is not supported, wanted LlamaForCausalLM"},
+    {"architectures", "[\"LlamaForQuestionAnswering\"]",
+     "architectures: \"LlamaForQuestionAnswering\" is not supported, wanted LlamaForCausalLM, "
+     "LlamaForSequenceClassification or LlamaForTokenClassification"},
+    {"architectures", "[\"LlamaForCausalLM\", \"LlamaForTokenClassification\"]",
+     "architectures: LlamaForCausalLM and LlamaForTokenClassification at once"},
     {"architectures", "\"LlamaForCausalLM\"", "architectures: wanted an array, found a string"},
     {"quantization_config", "{\"bits\": 4}",
      "quantization_config is set: quantised checkpoints are not supported; save it dequantised"},

@@ -75,7 +75,12 @@ static void check_differences(dw_model *m, const char *name)
         dw_params *t = dw_model_trained(m);
         memset(t->g, 0, t->n * sizeof *t->g);
         loss(e, &b, DW_PASS_SAVE);
-        assert_int_equal(dw_engine_backward(e, b.d_logp, b.d_entropy, b.d_mean, &err), 0);
+        assert_int_equal(
+            dw_engine_backward(
+                e,
+                &(dw_engine_grads){.logp = b.d_logp, .entropy = b.d_entropy, .mean_logp = b.d_mean},
+                &err),
+            0);
         for (size_t w = 0; w < t->n_weight; w++) {
             const dw_weight *p = &t->weight[w];
             const size_t n = (size_t)p->rows * p->cols;
@@ -161,7 +166,12 @@ static void test_shared_equals_unshared(void **state)
         pairs_of(&b);
         memset(t->g, 0, t->n * sizeof *t->g);
         loss(e, &b, DW_PASS_SAVE);
-        assert_int_equal(dw_engine_backward(e, b.d_logp, b.d_entropy, b.d_mean, &err), 0);
+        assert_int_equal(
+            dw_engine_backward(
+                e,
+                &(dw_engine_grads){.logp = b.d_logp, .entropy = b.d_entropy, .mean_logp = b.d_mean},
+                &err),
+            0);
         double *shared = dw_alloc(t->n * sizeof *shared);
         for (size_t i = 0; i < t->n; i++)
             shared[i] = (double)t->g[i];
@@ -199,7 +209,10 @@ static void test_shared_equals_unshared(void **state)
         assert_int_equal(dw_engine_forward(e, &f, DW_PASS_SAVE, &err), 0);
         assert_int_equal(dw_engine_head(e, pair, n, 0.8, (dw_head_wants){true, true}, &out, &err),
                          0);
-        assert_int_equal(dw_engine_backward(e, dl, de, dm, &err), 0);
+        assert_int_equal(
+            dw_engine_backward(e, &(dw_engine_grads){.logp = dl, .entropy = de, .mean_logp = dm},
+                               &err),
+            0);
         double diff = 0, norm = 0;
         for (size_t i = 0; i < t->n; i++) {
             diff += (shared[i] - (double)t->g[i]) * (shared[i] - (double)t->g[i]);
