@@ -33,19 +33,14 @@ word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
 
 local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",
   "on_long", "shuffle" }
-local columns = {
-  texts = { "text" },
-  completions = { "prompt", "completion" },
-  pairs = { "prompt", "chosen", "rejected" },
-  prompts = { "prompt" },
-}
-for name, list in pairs(columns) do
+for name, columns in pairs(host.columns()) do
   local keys = {}
-  for _, k in ipairs(list) do keys[#keys + 1] = k end
+  for _, c in ipairs(columns) do keys[#keys + 1] = c.name end
   for _, k in ipairs(data_keys) do keys[#keys + 1] = k end
+  if name == "steps" then keys[#keys + 1] = "separator" end
   word(name, "data", keys, true)
+  recipe.columns[name] = columns
 end
-for name, list in pairs(columns) do recipe.columns[name] = list end
 
 word("adamw", "optimizer", { "lr", "betas", "eps", "weight_decay", "clip" })
 word("sgd", "optimizer", { "lr", "momentum", "weight_decay", "clip" })

@@ -230,6 +230,41 @@ dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_
     return DW_OK;
 }
 
+static const char *only_field(const dw_column_plan *p)
+{
+    return !p->lua && p->n == 1 ? p->piece[0].field : NULL;
+}
+
+dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
+                         const dw_json **out, dw_json **own, size_t *at, dw_err *err)
+{
+    const char *field = only_field(p);
+    *at = 0;
+    *own = NULL;
+    if (field) {
+        *out = dw_json_path(row->json, field);
+        if (!*out)
+            return missing(row->json, field, at, err);
+        *at = (size_t)(raw_path(a, row->raw, field).ptr - row->raw.ptr);
+        return DW_OK;
+    }
+    dw_column_text text;
+    DW_TRY(dw_column_apply(a, p, row, &text, at, err));
+    dw_text flat = dw_column_flat(a, &text);
+    dw_status st = dw_json_parse(flat.ptr, flat.len, DW_JSON_DEPTH_ROW, 1, own, err);
+    if (st)
+        dw_err_prefix(err, "%s: the result is to be JSON", p->lua ? p->lua : "format");
+    *out = *own;
+    return st;
+}
+
+bool dw_column_there(const dw_column_plan *p, const dw_column_row *row)
+{
+    const char *field = only_field(p);
+    const dw_json *v = field ? dw_json_path(row->json, field) : NULL;
+    return !field || (v && dw_json_kind(v) != DW_JSON_NULL);
+}
+
 /* ---- pieces of a text ---- */
 
 dw_column_text dw_column_slice(dw_arena *a, const dw_column_text *t, size_t from, size_t to)

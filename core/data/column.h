@@ -41,6 +41,13 @@ bool dw_column_is_set(const dw_column *c);
 dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
                           dw_column_text *out, size_t *at, dw_err *err);
 
+/* What a column holds where that need not be text: the field's value, or what the format or the
+ * function gives, read as JSON; then *own is to be freed after *out was used. The same errors. */
+dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
+                         const dw_json **out, dw_json **own, size_t *at, dw_err *err);
+/* Whether the row has anything for a column that it may do without: a field that is not null. */
+bool dw_column_there(const dw_column_plan *p, const dw_column_row *row);
+
 /* Bytes [from, to) of a text. */
 dw_column_text dw_column_slice(dw_arena *a, const dw_column_text *t, size_t from, size_t to);
 /* The whole text in one piece. */

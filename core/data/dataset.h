@@ -15,10 +15,45 @@ typedef enum dw_data_type {
     DW_COMPLETIONS, /* prompt, completion */
     DW_PAIRS,       /* prompt, chosen, rejected; or chosen and rejected with the prompt inside */
     DW_PROMPTS,     /* prompt */
+    DW_LABELS,      /* prompt, completion, label */
+    DW_STEPS,       /* prompt, steps, labels: one a step */
+    DW_LISTS,       /* prompt, completions, and their ranks or scores */
+    DW_N_DATA_TYPE,
 } dw_data_type;
 const char *dw_data_type_name(dw_data_type t); /* "texts" */
 
-/* Where a field's text comes from: one of three. */
+/* What a row may hold. */
+typedef enum dw_data_column {
+    DW_COL_TEXT,
+    DW_COL_PROMPT,
+    DW_COL_COMPLETION,
+    DW_COL_CHOSEN,
+    DW_COL_REJECTED,
+    DW_COL_STEPS,       /* list of texts */
+    DW_COL_COMPLETIONS, /* list of texts */
+    DW_COL_LABEL,       /* true, false, 1, 0 or -1 */
+    DW_COL_LABELS,      /* list, for each step true, false, 0 .. 1, or null: nobody said */
+    DW_COL_RANKS,       /* list of numbers, the smallest is the best */
+    DW_COL_SCORES,      /* list of numbers, the largest is the best */
+    /* from here on: a row may do without */
+    DW_COL_GOLD,           /* pairs: a third, good answer */
+    DW_COL_TEACHER_PROMPT, /* what a teacher reads in place of the prompt */
+    DW_COL_TARGET,         /* pairs: how likely it is that chosen is the better one, 0 .. 1 */
+    DW_COL_MARGIN,         /* pairs: by how much chosen is better */
+    DW_COL_WEIGHT,         /* >= 0 */
+    DW_N_DATA_COLUMN,
+} dw_data_column;
+const char *dw_data_column_name(dw_data_column c); /* "teacher_prompt"; also the field's */
+bool dw_data_has(dw_data_type t, dw_data_column c);
+/* Whether each of its rows must have it, under that name where the recipe gives no other: pairs may
+ * hold the prompt inside, steps may be called completions as in TRL, and lists have ranks or
+ * scores.
+ */
+bool dw_data_needs(dw_data_type t, dw_data_column c);
+bool dw_data_is_text(dw_data_column c); /* and not a number, a truth value or a list */
+
+/* Where a column comes from: one of three. A format or a function that stands for something else
+ * than text gives it as JSON. */
 typedef struct dw_column {
     const char *field;  /* "prompt": key or dotted path of the row */
     const char *format; /* "{Body} {Question}<|im_end|>": literals may be special tokens, values
@@ -36,7 +71,10 @@ typedef struct dw_data_spec {
     dw_data_type type;
     const char *const *file; /* absolute; JSONL or a JSON array */
     size_t n_file;
-    dw_column text, prompt, completion, chosen, rejected; /* unset: the field of that name */
+    dw_column column[DW_N_DATA_COLUMN]; /* unset: the field of that name */
+    const char *separator;              /* of steps: ends every one of them (NULL: a line feed) */
+    const char *const *field; /* [n_field] further fields that hold numbers, by dotted path */
+    size_t n_field;
     const char *split_marker; /* implicit pairs: the prompt ends after its last common occurrence */
     bool add_eos;             /* completions and texts end in eos (default true) */
     bool add_bos;             /* what the tokenizer's post-processor adds goes first (default
@@ -47,24 +85,42 @@ typedef struct dw_data_spec {
     dw_on_long on_long;
 } dw_data_spec;
 
-/* Of texts the completion is the whole text and the prompt is empty (nothing predicts its first
+typedef struct dw_answer {
+    const int32_t *id;
+    uint32_t n;
+    double rank; /* lists: 1 is the best, equals share a rank; else NaN */
+} dw_answer;
+
+/* Of texts the only answer is the whole text and the prompt is empty (nothing predicts its first
  * token); in every other type the prompt has at least one token. The ids of a row lie in one
- * block: prompt, completion, rejected. */
+ * block: prompt, answers, the teacher's prompt. */
 typedef struct dw_row {
     const int32_t *prompt;
     uint32_t n_prompt;
-    const int32_t *completion[2]; /* completion or chosen; rejected */
-    uint32_t n_completion[2];
-    dw_text prompt_text; /* as written, whole even where its ids were cut */
-    dw_text meta;        /* the row's raw JSON object */
-    uint32_t file, line; /* line from 1; element number in an array file */
-    uint64_t hash;       /* of the ids: the key of caches */
+    uint32_t n_answer;             /* prompts: 0 */
+    const dw_answer *answer;       /* the completion; chosen, rejected and perhaps gold; a list's */
+    const int32_t *teacher_prompt; /* NULL: the teacher reads the prompt */
+    uint32_t n_teacher_prompt;
+    uint32_t n_step;          /* steps, else 0 */
+    const uint32_t *step_end; /* [n_step] the token of the answer that carries the step's mark: the
+                                 last one of its separator */
+    const double *step_label; /* [n_step] probability that the step is right, NaN: nobody said */
+    double weight;            /* 1 unless the row says more */
+    double label;             /* labels: +1 or -1; else +1 */
+    double target, margin;    /* pairs: 1 and 0 unless the row says more */
+    const double *field;      /* [n_field] NaN where the row has no such field */
+    dw_text prompt_text;      /* as written, whole even where its ids were cut */
+    dw_text meta;             /* the row's raw JSON object */
+    uint32_t file, line;      /* line from 1; element number in an array file */
+    uint64_t hash;            /* of the ids: the key of caches */
 } dw_row;
 
 /* What was found while reading; every row that did not come through is in here and is printed
  * before training. */
 typedef struct dw_data_counts {
     uint64_t rows, bad, too_long, cut, empty_completion, identical_pair, split_marker, split_prefix;
+    uint64_t tied_list; /* nothing in it is better than anything */
+    uint64_t weights, targets, margins, gold, teacher_prompts; /* rows that bring their own */
     uint64_t tokens; /* of all rows, shared prompts once */
     uint32_t longest;
 } dw_data_counts;

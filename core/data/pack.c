@@ -19,9 +19,15 @@ static size_t run_end(const dw_packable *s, size_t n, size_t from)
     return i;
 }
 
+/* Tokens of the completion that are inputs. */
+static uint32_t inputs(const dw_packable *s)
+{
+    return s->n_completion - !s->with_last;
+}
+
 static size_t added_rows(const dw_packable *s, size_t from, size_t i)
 {
-    size_t rows = s[i].n_completion - 1;
+    size_t rows = inputs(&s[i]);
     if (i == from || !same_prompt(&s[i - 1], &s[i]))
         rows += s[i].n_prompt;
     return rows;
@@ -75,6 +81,8 @@ static void push_pair(builder *b, uint32_t row, int32_t target, uint32_t tok)
 /* The tokens after the first: row r of the completion predicts token r + 1. */
 static void push_body(builder *b, const dw_packable *s, uint32_t first_row, uint32_t first_tok)
 {
+    for (uint32_t t = 0; t < inputs(s); t++)
+        b->out->row_of[first_tok + t] = first_row + t;
     for (uint32_t t = 1; t < s->n_completion; t++)
         push_pair(b, first_row + t - 1, s->completion[t], first_tok + t);
 }
@@ -89,7 +97,7 @@ static void push_run(builder *b, const dw_packable *s, size_t from, size_t end)
     for (size_t i = from; i < end; i++)
         push_pair(b, last, s[i].completion[0], start[i]);
     for (size_t i = from; i < end; i++) {
-        uint32_t n = s[i].n_completion - 1;
+        uint32_t n = inputs(&s[i]);
         if (p->n_prompt + n > b->out->longest)
             b->out->longest = p->n_prompt + n;
         if (n == 0)
@@ -113,6 +121,8 @@ void dw_pack_build(dw_arena *a, const dw_packable *s, size_t n, dw_pack *out)
     out->n_tok = out->start[n];
     out->pair = dw_arena_alloc(a, out->n_tok * sizeof *out->pair);
     out->pair_of = dw_arena_alloc(a, out->n_tok * sizeof *out->pair_of);
+    out->row_of = dw_arena_alloc(a, out->n_tok * sizeof *out->row_of);
+    memset(out->row_of, 0xff, out->n_tok * sizeof *out->row_of);
     builder b = {.out = out,
                  .id = dw_arena_alloc(a, rows * sizeof(int32_t)),
                  .seg = dw_arena_alloc(a, 2 * n * sizeof(dw_segment))};

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "data/jsonl.h"
 #include "script/state.h"
+#include "train/feeds.h"
 
 static const char host_key; /* registry: the table */
 
@@ -147,8 +148,9 @@ static void flag(lua_State *L, const char *name, bool value)
     lua_setfield(L, -2, name);
 }
 
-/* plugin(id, dirs) -> {objective, estimator, reward: which kinds; texts, pairs, rollouts: what
- * the objective feeds on; paths: its options of that type}, or nil and why */
+/* plugin(id, dirs) -> {objective, estimator, reward: which kinds; feeds: the types of data that the
+ * objective trains on, takes: the same as a phrase; paths: its options of that type}, or nil and
+ * why */
 static int host_plugin(lua_State *L)
 {
     const dw_plugin_info *p;
@@ -162,14 +164,41 @@ static int host_plugin(lua_State *L)
     flag(L, "estimator", p->plugin.estimator);
     flag(L, "reward", p->plugin.reward);
     flag(L, "judge", p->plugin.judge);
-    flag(L, "texts", feeds & DOWEL_TEXTS);
-    flag(L, "pairs", feeds & DOWEL_PAIRS);
-    flag(L, "rollouts", feeds & DOWEL_ROLLOUTS);
+    lua_newtable(L);
+    for (int t = 0; t < DW_N_DATA_TYPE; t++)
+        flag(L, dw_data_type_name((dw_data_type)t), feeds & dw_feed_of((dw_data_type)t));
+    lua_setfield(L, -2, "feeds");
+    dw_buf *b = scratch(dw_state_of(L));
+    dw_feeds_print(feeds, b);
+    lua_pushlstring(L, b->ptr ? b->ptr : "", b->len);
+    lua_setfield(L, -2, "takes");
     lua_newtable(L);
     for (uint32_t i = 0; i < p->plugin.n_params; i++)
         if (p->plugin.params[i].type == DOWEL_PATH)
             flag(L, p->plugin.params[i].name, true);
     lua_setfield(L, -2, "paths");
+    return 1;
+}
+
+/* columns() -> { texts = { { name = "text", needed = true, text = true }, ... }, ... } */
+static int host_columns(lua_State *L)
+{
+    lua_newtable(L);
+    for (int t = 0; t < DW_N_DATA_TYPE; t++) {
+        lua_Integer n = 0;
+        lua_newtable(L);
+        for (int c = 0; c < DW_N_DATA_COLUMN; c++) {
+            if (!dw_data_has((dw_data_type)t, (dw_data_column)c))
+                continue;
+            lua_newtable(L);
+            lua_pushstring(L, dw_data_column_name((dw_data_column)c));
+            lua_setfield(L, -2, "name");
+            flag(L, "needed", dw_data_needs((dw_data_type)t, (dw_data_column)c));
+            flag(L, "text", dw_data_is_text((dw_data_column)c));
+            lua_rawseti(L, -2, ++n);
+        }
+        lua_setfield(L, -2, dw_data_type_name((dw_data_type)t));
+    }
     return 1;
 }
 
@@ -257,14 +286,21 @@ static int host_checks_files(lua_State *L)
 
 void dw_host_push(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"where", host_where},        {"source", host_source},
-        {"resolve", host_resolve},    {"exists", host_exists},
-        {"rows", host_rows},          {"nearest", host_nearest},
-        {"plugin", host_plugin},      {"options", host_options},
-        {"check", host_check},        {"parse", host_parse},
-        {"list", host_list},          {"checks_files", host_checks_files},
-        {"load", dw_source_load_own}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"where", host_where},
+                                         {"source", host_source},
+                                         {"resolve", host_resolve},
+                                         {"exists", host_exists},
+                                         {"rows", host_rows},
+                                         {"nearest", host_nearest},
+                                         {"plugin", host_plugin},
+                                         {"options", host_options},
+                                         {"columns", host_columns},
+                                         {"check", host_check},
+                                         {"parse", host_parse},
+                                         {"list", host_list},
+                                         {"checks_files", host_checks_files},
+                                         {"load", dw_source_load_own},
+                                         {NULL, NULL}};
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TTABLE)
         return;
     lua_pop(L, 1);

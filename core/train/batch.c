@@ -2,6 +2,7 @@
 #include "train/batch.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 static void put(dw_batch *out, int column, const double *x, size_t rows, uint32_t width)
@@ -73,31 +74,81 @@ static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, cons
         put(out, DOWEL_TOKEN_REWARD, s->token_reward + tok, n, 1);
 }
 
-static void put_sequences(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
+typedef struct seq_column {
+    int column;
+    size_t at; /* of the double in dw_seq */
+} seq_column;
+
+/* Numbers of the sequence: WEIGHT and LABEL always, the others where the data has them. */
+static void put_numbers(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
 {
-    const dw_live_task *t = s->task;
-    double *weight = dw_arena_alloc(a, (n + 1) * sizeof *weight);
-    double *label = dw_arena_alloc(a, (n + 1) * sizeof *label);
-    bool rewarded = n > 0 && s->seq[first].reward;
-    uint32_t width = 1 + (uint32_t)t->n_reward;
-    double *reward = rewarded ? dw_arena_alloc(a, n * width * sizeof *reward) : NULL;
-    for (size_t i = 0; i < n; i++) {
-        const dw_seq *q = &s->seq[first + i];
-        weight[i] = q->weight;
-        label[i] = q->label;
-        if (reward)
-            memcpy(reward + i * width, q->reward, width * sizeof *reward);
+    static const seq_column all[] = {{DOWEL_WEIGHT, offsetof(dw_seq, weight)},
+                                     {DOWEL_LABEL, offsetof(dw_seq, label)},
+                                     {DOWEL_TARGET, offsetof(dw_seq, target)},
+                                     {DOWEL_MARGIN, offsetof(dw_seq, margin)},
+                                     {DOWEL_RANK, offsetof(dw_seq, rank)}};
+    uint64_t given = s->given | DOWEL_BIT(DOWEL_WEIGHT) | DOWEL_BIT(DOWEL_LABEL);
+    for (size_t c = 0; c < sizeof all / sizeof *all; c++) {
+        if (!(given & DOWEL_BIT(all[c].column)))
+            continue;
+        double *x = dw_arena_alloc(a, (n + 1) * sizeof *x);
+        for (size_t i = 0; i < n; i++)
+            memcpy(&x[i], (const char *)&s->seq[first + i] + all[c].at, sizeof *x);
+        put(out, all[c].column, x, n, 1);
     }
-    put(out, DOWEL_WEIGHT, weight, n, 1);
-    put(out, DOWEL_LABEL, label, n, 1);
-    if (reward)
-        put(out, DOWEL_REWARD, reward, n, width);
+}
+
+/* The numbers of the rows that this instance asked for, in its order. */
+static void put_fields(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n,
+                       const dw_use *u)
+{
+    if (!u->n_field)
+        return;
+    double *x = dw_arena_alloc(a, (n + 1) * u->n_field * sizeof *x);
+    for (size_t i = 0; i < n; i++) {
+        const dw_row *r = s->seq[first + i].row;
+        for (uint32_t k = 0; k < u->n_field; k++)
+            x[i * u->n_field + k] = r ? r->field[u->field[k]] : NAN;
+    }
+    put(out, DOWEL_FIELD, x, n, u->n_field);
+}
+
+static void put_rewards(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
+{
+    uint32_t width = 1 + (uint32_t)s->task->n_reward;
+    if (n == 0 || !s->seq[first].reward)
+        return;
+    double *reward = dw_arena_alloc(a, n * width * sizeof *reward);
+    for (size_t i = 0; i < n; i++)
+        memcpy(reward + i * width, s->seq[first + i].reward, width * sizeof *reward);
+    put(out, DOWEL_REWARD, reward, n, width);
+}
+
+/* Which tokens carry a mark, how many each sequence has, and the labels of steps. */
+static void put_marks(dw_batch *out, dw_arena *a, const dw_set *s, size_t tok)
+{
+    dowel_batch *b = &out->b;
+    uint32_t *start = dw_arena_alloc(a, (b->n_seq + (size_t)1) * sizeof *start);
+    b->mark_start = start;
+    b->mark = s->mark ? s->mark + tok : dw_arena_alloc(a, (size_t)b->n_tok + 1);
+    for (uint32_t i = 0; i < b->n_seq; i++) {
+        start[i + 1] = start[i];
+        for (uint32_t t = b->start[i]; t < b->start[i + 1]; t++)
+            start[i + 1] += b->mark[t];
+    }
+    if (!s->mark_label)
+        return;
+    double *label = dw_arena_alloc(a, (start[b->n_seq] + (size_t)1) * sizeof *label);
+    size_t m = 0;
+    for (uint32_t t = 0; t < b->n_tok; t++)
+        if (b->mark[t])
+            label[m++] = s->mark_label[tok + t];
+    put(out, DOWEL_MARK_LABEL, label, m, 1);
 }
 
 static void put_structure(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, size_t n)
 {
     uint32_t *start = dw_arena_alloc(a, (n + 1) * sizeof *start);
-    uint32_t *mark_start = dw_arena_alloc(a, (n + 1) * sizeof *mark_start);
     int32_t *mate = dw_arena_alloc(a, (n + 1) * sizeof *mate);
     int32_t *group = dw_arena_alloc(a, (n + 1) * sizeof *group);
     uint8_t *stop = dw_arena_alloc(a, n + 1), *role = dw_arena_alloc(a, n + 1);
@@ -114,8 +165,6 @@ static void put_structure(dw_batch *out, dw_arena *a, const dw_set *s, size_t fi
     dowel_batch *b = &out->b;
     b->n_tok = start[n];
     b->start = start;
-    b->mark_start = mark_start;
-    b->mark = dw_arena_alloc(a, (size_t)b->n_tok + 1);
     b->mate = mate;
     b->group = group;
     b->stop = stop;
@@ -139,7 +188,10 @@ void dw_batch_build(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, s
     size_t n_tok = out->b.n_tok;
     put_model(out, a, seen, use, n_tok);
     put_token_constants(out, s, tok, seen, use, n_tok);
-    put_sequences(out, a, s, first, n);
+    put_numbers(out, a, s, first, n);
+    put_fields(out, a, s, first, n, use);
+    put_rewards(out, a, s, first, n);
+    put_marks(out, a, s, tok);
     out->b.mask = s->mask + tok;
     out->b.part = s->task->part;
     out->b.part_weight = s->task->part_weight;

@@ -162,12 +162,12 @@ static dw_status survey(dw_pass *p, dw_arena *a, dw_err *err)
 
 static size_t next_cut(const dw_pass *p, size_t from)
 {
-    return dw_pack_cut(p->set->pack, p->set->n_seq, from, p->job->plan->micro_tokens);
+    return dw_pack_cut(p->set->pack, p->set->n_loss, from, p->job->plan->micro_tokens);
 }
 
 static dw_status one_pass(dw_pass *p, dw_arena *a, dw_err *err)
 {
-    for (size_t i = 0; i < p->set->n_seq;) {
+    for (size_t i = 0; i < p->set->n_loss;) {
         size_t end = next_cut(p, i);
         slice s = slice_make(p, a, i, end);
         DW_TRY(run_slice(p, a, &s, err));
@@ -196,7 +196,7 @@ static dw_status two_passes(dw_pass *p, dw_arena *a, dw_err *err)
         *column[k] = dw_arena_alloc(&whole, (n + 1) * sizeof(double));
     grads g = grads_make(&whole, t, n);
     dw_status st = DW_OK;
-    for (size_t i = 0; i < p->set->n_seq && st >= 0;) {
+    for (size_t i = 0; i < p->set->n_loss && st >= 0;) {
         size_t end = next_cut(p, i);
         slice s = slice_make(p, a, i, end);
         dw_observed seen;
@@ -210,8 +210,8 @@ static dw_status two_passes(dw_pass *p, dw_arena *a, dw_err *err)
         i = end;
     }
     if (st >= 0)
-        st = call_losses(p, &whole, 0, p->set->n_seq, &all, p->backward ? &g : NULL, err);
-    for (size_t i = 0; p->backward && i < p->set->n_seq && st >= 0;) {
+        st = call_losses(p, &whole, 0, p->set->n_loss, &all, p->backward ? &g : NULL, err);
+    for (size_t i = 0; p->backward && i < p->set->n_loss && st >= 0;) {
         size_t end = next_cut(p, i);
         slice s = slice_make(p, a, i, end);
         dw_observed seen;

@@ -212,11 +212,15 @@ static dw_status parse_functions(const dw_fields *root, dw_plan *p)
         return DW_OK;
     if (dw_json_kind(v) != DW_JSON_OBJECT)
         return dw_fields_fail(root, "functions", "expected a table, got %s", dw_json_kind_name(v));
+    static const char *const kinds[] = {"reward", "row", "value", "weight"};
     for (const dw_json *m = dw_json_first(v); m; m = dw_json_next(m)) {
-        bool text = dw_json_kind(m) == DW_JSON_STRING;
-        if (!text || (!dw_text_is(dw_json_str(m), "reward") && !dw_text_is(dw_json_str(m), "row") &&
-                      !dw_text_is(dw_json_str(m), "weight")))
-            return dw_fields_fail(root, "functions", "'%s' must be 'reward', 'row' or 'weight'",
+        bool known = false;
+        for (size_t i = 0; dw_json_kind(m) == DW_JSON_STRING && i < sizeof kinds / sizeof *kinds;
+             i++)
+            known |= dw_text_is(dw_json_str(m), kinds[i]);
+        if (!known)
+            return dw_fields_fail(root, "functions",
+                                  "'%s' must be 'reward', 'row', 'value' or 'weight'",
                                   dw_json_key(m));
         p->has_functions = true;
     }

@@ -28,13 +28,14 @@
  *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
  *   "save_every": 0, "keep": 2, "save_dtype": "source"|"float32"|"bfloat16"|"float16",
  *   "save_merged": false,
- *   "combine": ..., "gradients_every": 0, "constraints": {...}, "limits": {...}  //
- * train/plan_mix.h "functions": { "FUNCTION": "kind" }   // Lua callbacks by name: "reward", "row",
- * "weight"
+ *   "combine": ..., "gradients_every": 0, "constraints": {...}, "limits": {...},  // plan_mix.h
+ *   // Lua callbacks by name: "reward", "weight", and of a column "row" (text) or "value"
+ *   "functions": { "FUNCTION": "kind" }
  * }
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
  *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true }
+ *   of steps also "separator": null (a line feed) | "..."; their add_eos is false unless given
  * COLUMN: { "field": "prompt" } | { "format": "{a} {b}" } | { "lua": "FUNCTION" }
  * Options of plugins are complete; a scheduled one is a SCHEDULE object (train/schedule.h).
  * The hash of a plan covers everything but paths (files enter by content), threads and kernel. */

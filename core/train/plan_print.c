@@ -91,13 +91,12 @@ static void put_data(dw_buf *b, const dw_plan_data *d)
     put_list(b, "files", s->file, s->n_file);
     put_key(b, "columns");
     dw_buf_addc(b, '{');
-    put_column(b, &any, "text", &s->text);
-    put_column(b, &any, "prompt", &s->prompt);
-    put_column(b, &any, "completion", &s->completion);
-    put_column(b, &any, "chosen", &s->chosen);
-    put_column(b, &any, "rejected", &s->rejected);
+    for (int c = 0; c < DW_N_DATA_COLUMN; c++)
+        put_column(b, &any, dw_data_column_name((dw_data_column)c), &s->column[c]);
     dw_buf_addc(b, '}');
     put_str(b, "split_marker", s->split_marker);
+    if (s->type == DW_STEPS)
+        put_str(b, "separator", s->separator);
     put_bool(b, "add_eos", s->add_eos);
     put_bool(b, "add_bos", s->add_bos);
     put_int(b, "max_tokens", s->max_tokens);

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const dw_plan_types[] = {"texts", "completions", "pairs", "prompts", NULL};
+const char *const dw_plan_types[] = {"texts",  "completions", "pairs", "prompts",
+                                     "labels", "steps",       "lists", NULL};
 const char *const dw_plan_on_bad[] = {"error", "skip", NULL};
 const char *const dw_plan_on_long[] = {"drop", "cut_prompt", "error", NULL};
 
@@ -62,9 +63,10 @@ static dw_status check_format(const dw_fields *f, const char *format)
                                 format);
 }
 
-static dw_status parse_column(const dw_fields *columns, const char *key, const dw_json *functions,
+static dw_status parse_column(const dw_fields *columns, dw_data_column c, const dw_json *functions,
                               dw_column *out)
 {
+    const char *key = dw_data_column_name(c);
     static const char *const keys[] = {"field", "format", "lua", NULL};
     const dw_json *v = dw_fields_get(columns, key);
     if (!v)
@@ -80,33 +82,58 @@ static dw_status parse_column(const dw_fields *columns, const char *key, const d
         return check_format(&f, out->format);
     }
     DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
-    return dw_plan_function(&f, NULL, functions, out->lua, "row");
+    return dw_plan_function(&f, NULL, functions, out->lua, dw_data_is_text(c) ? "row" : "value");
 }
 
 static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
 {
-    static const char *const texts[] = {"text", NULL};
-    static const char *const completions[] = {"prompt", "completion", NULL};
-    static const char *const pairs[] = {"prompt", "chosen", "rejected", NULL};
-    static const char *const prompts[] = {"prompt", NULL};
-    static const char *const *const of[] = {texts, completions, pairs, prompts};
+    const char *keys[DW_N_DATA_COLUMN + 1];
+    size_t n = 0;
     const dw_json *v = dw_fields_get(data, "columns");
     if (!v)
         return DW_OK;
+    for (int c = 0; c < DW_N_DATA_COLUMN; c++)
+        if (dw_data_has(s->type, (dw_data_column)c))
+            keys[n++] = dw_data_column_name((dw_data_column)c);
+    keys[n] = NULL;
     dw_fields f;
-    DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), of[s->type], &f));
-    DW_TRY(parse_column(&f, "text", functions, &s->text));
-    DW_TRY(parse_column(&f, "prompt", functions, &s->prompt));
-    DW_TRY(parse_column(&f, "completion", functions, &s->completion));
-    DW_TRY(parse_column(&f, "chosen", functions, &s->chosen));
-    return parse_column(&f, "rejected", functions, &s->rejected);
+    DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), keys, &f));
+    for (int c = 0; c < DW_N_DATA_COLUMN; c++)
+        DW_TRY(parse_column(&f, (dw_data_column)c, functions, &s->column[c]));
+    if (s->column[DW_COL_RANKS].field && s->column[DW_COL_SCORES].field)
+        return dw_fields_fail(&f, NULL, "lists are ordered by 'ranks' or by 'scores', not by both");
+    return DW_OK;
+}
+
+static dw_status parse_separator(const dw_fields *f, dw_data_spec *s)
+{
+    if (!dw_fields_get(f, "separator"))
+        return DW_OK;
+    if (s->type != DW_STEPS)
+        return dw_fields_fail(f, "separator", "only steps have one, this data is %s",
+                              dw_plan_types[s->type]);
+    return dw_fields_str(f, "separator", NULL, &s->separator);
+}
+
+static dw_status parse_split(const dw_fields *f, dw_data_spec *s)
+{
+    const dw_column *prompt = &s->column[DW_COL_PROMPT];
+    if (!dw_fields_get(f, "split_marker"))
+        return DW_OK;
+    DW_TRY(dw_fields_str(f, "split_marker", NULL, &s->split_marker));
+    if (s->type != DW_PAIRS)
+        return dw_fields_fail(f, "split_marker", "only pairs are split, this data is %s",
+                              dw_plan_types[s->type]);
+    if (prompt->field || prompt->format || prompt->lua)
+        return dw_fields_fail(f, "split_marker", "pairs with a prompt column are not split");
+    return DW_OK;
 }
 
 static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw_plan_data *out)
 {
-    static const char *const keys[] = {"type",     "files",      "columns", "split_marker",
-                                       "add_eos",  "add_bos",    "shuffle", "max_tokens",
-                                       "max_rows", "on_bad_row", "on_long", NULL};
+    static const char *const keys[] = {
+        "type",       "files",    "columns",    "split_marker", "add_eos",   "add_bos", "shuffle",
+        "max_tokens", "max_rows", "on_bad_row", "on_long",      "separator", NULL};
     dw_data_spec *s = &out->spec;
     dw_fields f;
     int type, bad, too_long;
@@ -114,7 +141,9 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     DW_TRY(dw_fields_open(owner, dw_fields_get(owner, "data"), dw_fields_path(owner, "data"), keys,
                           &f));
     if (!dw_fields_get(&f, "type"))
-        return dw_fields_fail(&f, "type", "missing (texts, completions, pairs or prompts)");
+        return dw_fields_fail(&f, "type",
+                              "missing (texts, completions, pairs, prompts, "
+                              "labels, steps or lists)");
     DW_TRY(dw_fields_choice(&f, "type", dw_plan_types, 0, &type));
     s->type = (dw_data_type)type;
     DW_TRY(dw_fields_list(&f, "files", &s->file, &s->n_file));
@@ -124,14 +153,9 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
         if (s->file[i][0] != '/')
             return dw_fields_fail(&f, "files", "'%s' is not an absolute path", s->file[i]);
     DW_TRY(parse_columns(&f, functions, s));
-    if (dw_fields_get(&f, "split_marker"))
-        DW_TRY(dw_fields_str(&f, "split_marker", NULL, &s->split_marker));
-    if (s->split_marker && s->type != DW_PAIRS)
-        return dw_fields_fail(&f, "split_marker", "only pairs are split, this data is %s",
-                              dw_plan_types[s->type]);
-    if (s->split_marker && (s->prompt.field || s->prompt.format || s->prompt.lua))
-        return dw_fields_fail(&f, "split_marker", "pairs with a prompt column are not split");
-    DW_TRY(dw_fields_bool(&f, "add_eos", true, &s->add_eos));
+    DW_TRY(parse_split(&f, s));
+    DW_TRY(parse_separator(&f, s));
+    DW_TRY(dw_fields_bool(&f, "add_eos", s->type != DW_STEPS, &s->add_eos));
     DW_TRY(dw_fields_bool(&f, "add_bos", true, &s->add_bos));
     DW_TRY(dw_fields_bool(&f, "shuffle", true, &out->shuffle));
     DW_TRY(dw_fields_int(&f, "max_tokens", 0, 0, MAX_TOKENS, &n));

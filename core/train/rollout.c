@@ -1,6 +1,7 @@
 /* Samples answers with the engine that will train on them. */
 #include "train/rollout.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -35,6 +36,8 @@ static dw_status add_sequence(dw_set *s, const dw_row *row, const dw_gen_item *i
     dw_seq q = {.row = row,
                 .id = r->number[i / r->samples] * r->samples + i % r->samples,
                 .weight = 1,
+                .target = 1,
+                .rank = NAN,
                 .mate = -1,
                 .group = (int32_t)(i / r->samples),
                 .place = (uint32_t)i,

@@ -1,6 +1,7 @@
 /* Makes the step's list of sequences out of rows of data. */
 #include "train/set.h"
 
+#include <math.h>
 #include <string.h>
 
 void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t step)
@@ -26,25 +27,28 @@ bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prom
                                       .n_prompt = (uint32_t)n_prompt,
                                       .completion = completion,
                                       .n_completion = (uint32_t)n_completion,
-                                      .unit = (uint32_t)s->n_seq};
+                                      .unit = (uint32_t)s->n_seq,
+                                      .with_last = s->task->marks};
     dw_seq *to = &s->seq[s->n_seq++];
     *to = *q;
     to->tok = (uint32_t)s->n_tok;
     to->keep = true;
+    s->n_loss = s->n_seq;
     s->n_tok += n_completion;
     if (n_completion > s->max_tok)
         s->max_tok = (uint32_t)n_completion;
     return true;
 }
 
-/* The halves of a pair, and the members of a group that somebody wants whole, are one unit. */
+/* What one row of data holds, the halves of a pair, and the members of a group that somebody wants
+ * whole are one unit. */
 static void number_units(dw_set *s)
 {
     bool groups = s->task->by_group;
     for (size_t i = 0; i < s->n_seq; i++) {
         const dw_seq *q = &s->seq[i];
         s->pack[i].unit = (uint32_t)i;
-        if (groups && i > 0 && q->group == s->seq[i - 1].group)
+        if (i > 0 && (q->joined || (groups && q->group == s->seq[i - 1].group)))
             s->pack[i].unit = s->pack[i - 1].unit;
         else if (q->mate >= 0 && (size_t)q->mate < i)
             for (size_t k = (size_t)q->mate; k <= i; k++) /* whatever lies between comes along */
@@ -58,6 +62,8 @@ static void count(dw_set *s)
     s->step_seqs = s->step_toks = 0;
     for (size_t i = 0; i < s->n_seq; i++) {
         uint32_t n = 0;
+        if (s->seq[i].role != DOWEL_TRAINED && s->seq[i].role != DOWEL_OTHER)
+            continue;
         for (uint32_t t = 0; t < s->pack[i].n_completion; t++)
             n += s->mask[s->seq[i].tok + t] != 0;
         s->step_seqs += n > 0;
@@ -65,18 +71,47 @@ static void count(dw_set *s)
     }
 }
 
+/* Of steps the last token of each separator, else the last token of every sequence. */
+static void put_marks(dw_set *s)
+{
+    s->mark = dw_arena_alloc(s->arena, s->n_tok + 1);
+    bool steps = s->n_seq > 0 && s->seq[0].row && s->seq[0].row->n_step > 0;
+    if (steps)
+        s->mark_label = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
+    for (size_t t = 0; steps && t < s->n_tok; t++)
+        s->mark_label[t] = NAN;
+    for (size_t i = 0; i < s->n_seq; i++) {
+        const dw_seq *q = &s->seq[i];
+        if (!steps)
+            s->mark[q->tok + s->pack[i].n_completion - 1] = 1;
+        if (q->role == DOWEL_MISMATCHED)
+            continue; /* the steps are another row's */
+        for (uint32_t k = 0; steps && k < q->row->n_step; k++) {
+            s->mark[q->tok + q->row->step_end[k]] = 1;
+            s->mark_label[q->tok + q->row->step_end[k]] = q->row->step_label[k];
+        }
+    }
+}
+
 void dw_set_seal(dw_set *s)
 {
     s->mask = dw_arena_alloc(s->arena, s->n_tok + 1);
     memset(s->mask, 1, s->n_tok);
-    s->input_tokens = dw_pack_rows(s->pack, s->n_seq) + s->n_seq;
+    if (s->task->marks)
+        put_marks(s);
+    s->input_tokens = dw_pack_rows(s->pack, s->n_seq);
+    if (!s->task->marks) /* the last tokens are not inputs, but they were read */
+        s->input_tokens += s->n_seq;
     count(s);
 }
 
 static void move_tokens(dw_set *s, const dw_seq *from, uint32_t to, uint32_t n)
 {
     memmove(s->mask + to, s->mask + from->tok, n);
-    double *column[] = {s->ref_logp, s->old_logp, s->sampler_logp, s->advantage, s->token_reward};
+    if (s->mark)
+        memmove(s->mark + to, s->mark + from->tok, n);
+    double *column[] = {s->ref_logp,  s->old_logp,     s->sampler_logp,
+                        s->advantage, s->token_reward, s->mark_label};
     for (size_t c = 0; c < sizeof column / sizeof *column; c++)
         if (column[c])
             memmove(column[c] + to, column[c] + from->tok, n * sizeof(double));
@@ -85,7 +120,7 @@ static void move_tokens(dw_set *s, const dw_seq *from, uint32_t to, uint32_t n)
 void dw_set_compact(dw_set *s)
 {
     int32_t *now = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *now);
-    size_t n = 0;
+    size_t n = 0, n_loss = 0;
     uint32_t tok = 0;
     for (size_t i = 0; i < s->n_seq; i++) {
         now[i] = -1;
@@ -99,8 +134,10 @@ void dw_set_compact(dw_set *s)
         s->seq[n].tok = tok;
         tok += len;
         n++;
+        n_loss += i < s->n_loss;
     }
     s->n_seq = n;
+    s->n_loss = n_loss;
     s->n_tok = tok;
     for (size_t i = 0; i < n; i++)
         if (s->seq[i].mate >= 0)
@@ -115,60 +152,140 @@ const dw_row *dw_set_row(const dw_live_task *t, uint64_t n)
     return dw_dataset_row(t->data, i);
 }
 
+/* A number for the h-th sequence of a row, the same in every cut. */
+static uint64_t id_of(uint64_t row, uint64_t h)
+{
+    return (h >> 1) << 48 | (2 * row + (h & 1));
+}
+
+static dw_seq seq_of(const dw_row *r, uint64_t id, uint32_t place)
+{
+    return (dw_seq){.row = r,
+                    .id = id,
+                    .weight = r->weight,
+                    .label = r->label,
+                    .target = r->target,
+                    .margin = r->margin,
+                    .rank = NAN,
+                    .mate = -1,
+                    .group = (int32_t)place,
+                    .place = place};
+}
+
+/* All answers of a row, side by side; nothing where one of them leaves nothing to predict. */
 static void add_row(dw_set *s, const dw_row *r, dw_data_type type, uint64_t id, uint32_t place)
 {
-    dw_seq q = {.row = r,
-                .id = 2 * id,
-                .weight = 1,
-                .label = 1,
-                .mate = -1,
-                .group = (int32_t)place,
-                .place = place};
-    size_t at = s->n_seq;
-    if (type == DW_PAIRS)
-        q.mate = (int32_t)at + 1;
-    bool added = dw_set_add(s, &q, r->prompt, r->n_prompt, r->completion[0], r->n_completion[0]);
-    if (type != DW_PAIRS || !added)
-        return;
-    q.id = 2 * id + 1;
-    q.label = -1;
-    q.mate = (int32_t)at;
-    if (!dw_set_add(s, &q, r->prompt, r->n_prompt, r->completion[1], r->n_completion[1])) {
-        s->n_seq--; /* half a pair is nothing */
-        s->n_tok -= s->pack[s->n_seq].n_completion;
+    size_t at = s->n_seq, tok = s->n_tok;
+    for (uint32_t h = 0; h < r->n_answer; h++) {
+        const dw_answer *x = &r->answer[h];
+        dw_seq q = seq_of(r, id_of(id, h), place);
+        q.rank = x->rank;
+        q.joined = h > 0;
+        if (type == DW_PAIRS && h < 2) {
+            q.mate = (int32_t)(at + 1 - h);
+            q.label = h == 0 ? 1 : -1;
+        }
+        if (type == DW_PAIRS && h == 2)
+            q.role = DOWEL_GOLD;
+        if (type == DW_LISTS)
+            q.label = 0;
+        if (!dw_set_add(s, &q, r->prompt, r->n_prompt, x->id, x->n)) {
+            s->n_seq = s->n_loss = at;
+            s->n_tok = tok;
+            return;
+        }
     }
 }
 
-static dw_status check_tokens(const dw_set *s, const dw_dataset *d, const dw_row *first,
-                              const dw_row *last, dw_err *err)
+/* The rows of a step or an evaluation. */
+typedef struct rows {
+    const dw_row **row;
+    uint64_t *id;
+    size_t n;
+    const dw_dataset *data;
+} rows;
+
+/* Each prompt with the answer of the next row that is another one; behind everything else, because
+ * no loss sees them. A single row has no other. */
+static void add_mismatched(dw_set *s, const rows *r)
 {
+    size_t n_loss = s->n_loss;
+    for (size_t i = 0; i < r->n; i++) {
+        size_t k = 1;
+        while (k < r->n && r->row[(i + k) % r->n] == r->row[i])
+            k++;
+        const dw_row *own = r->row[i], *other = r->row[(i + k) % r->n];
+        if (k >= r->n || !own->n_prompt)
+            continue;
+        dw_seq q = seq_of(own, id_of(r->id[i], own->n_answer), (uint32_t)i);
+        q.label = 0;
+        q.role = DOWEL_MISMATCHED;
+        dw_set_add(s, &q, own->prompt, own->n_prompt, other->answer[0].id, other->answer[0].n);
+    }
+    s->n_loss = n_loss;
+}
+
+static uint64_t given(const dw_dataset *d, dw_data_type type)
+{
+    const dw_data_counts *c = dw_dataset_counts(d);
+    return (c->targets ? DOWEL_BIT(DOWEL_TARGET) : 0) | (c->margins ? DOWEL_BIT(DOWEL_MARGIN) : 0) |
+           (type == DW_LISTS ? DOWEL_BIT(DOWEL_RANK) : 0);
+}
+
+static dw_status check_tokens(const dw_set *s, const rows *r, dw_err *err)
+{
+    const dw_row *first = r->row[0], *last = r->row[r->n - 1];
     if (s->step_toks > 0)
         return DW_OK;
     return dw_fail(err, DW_E_INPUT,
                    "tasks.%s: no token to train on in rows %s:%u to %s:%u (completions are empty "
                    "or a single token without a prompt)",
-                   s->task->plan->name, dw_dataset_file(d, first->file), first->line,
-                   dw_dataset_file(d, last->file), last->line);
+                   s->task->plan->name, dw_dataset_file(r->data, first->file), first->line,
+                   dw_dataset_file(r->data, last->file), last->line);
+}
+
+static dw_status set_from(dw_set *s, dw_live_task *t, dw_arena *a, const rows *r, uint64_t step,
+                          dw_err *err)
+{
+    dw_data_type type = t->plan->data.spec.type;
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        n += r->row[i]->n_answer + 1;
+    dw_set_init(s, t, a, n, step);
+    s->given = given(r->data, type);
+    for (size_t i = 0; i < r->n; i++)
+        add_row(s, r->row[i], type, r->id[i], (uint32_t)i);
+    if (t->mismatched)
+        add_mismatched(s, r);
+    dw_set_seal(s);
+    return check_tokens(s, r, err);
+}
+
+static rows rows_make(dw_arena *a, const dw_dataset *d, size_t n)
+{
+    return (rows){.row = dw_arena_alloc(a, (n + 1) * sizeof(dw_row *)),
+                  .id = dw_arena_alloc(a, (n + 1) * sizeof(uint64_t)),
+                  .n = n,
+                  .data = d};
 }
 
 dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
                            uint64_t step, dw_err *err)
 {
-    dw_set_init(s, t, a, 2 * n, step);
-    for (size_t i = 0; i < n; i++)
-        add_row(s, dw_set_row(t, first + i), t->plan->data.spec.type, first + i, (uint32_t)i);
-    dw_set_seal(s);
-    return check_tokens(s, t->data, dw_set_row(t, first), dw_set_row(t, first + n - 1), err);
+    rows r = rows_make(a, t->data, n);
+    for (size_t i = 0; i < n; i++) {
+        r.row[i] = dw_set_row(t, first + i);
+        r.id[i] = first + i;
+    }
+    return set_from(s, t, a, &r, step, err);
 }
 
 dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err)
 {
-    size_t n = dw_dataset_len(t->eval);
-    dw_set_init(s, t, a, 2 * n, 0);
-    for (size_t i = 0; i < n; i++)
-        add_row(s, dw_dataset_row(t->eval, i), t->plan->eval->data.spec.type,
-                (UINT64_C(1) << 40) + i, (uint32_t)i);
-    dw_set_seal(s);
-    return check_tokens(s, t->eval, dw_dataset_row(t->eval, 0), dw_dataset_row(t->eval, n - 1),
-                        err);
+    rows r = rows_make(a, t->eval, dw_dataset_len(t->eval));
+    for (size_t i = 0; i < r.n; i++) {
+        r.row[i] = dw_dataset_row(t->eval, i);
+        r.id[i] = (UINT64_C(1) << 40) + i; /* apart from every row of the training order */
+    }
+    return set_from(s, t, a, &r, 0, err);
 }

@@ -11,7 +11,8 @@ typedef struct dw_seq {
     const char *completion_text; /* of rollouts; in the arena */
     size_t completion_len;
     uint64_t id;
-    double weight, label;
+    double weight, label, target, margin;
+    double rank;      /* in its list; NaN: none */
     double *reward;   /* [1 + n_reward] mixed total, then the parts; NULL without rewards */
     const char **why; /* [n_reward] or NULL */
     uint32_t tok;     /* first token in the arrays per token */
@@ -19,6 +20,7 @@ typedef struct dw_seq {
     uint32_t place; /* number of the row within the step, for messages */
     uint8_t stop, role;
     bool keep;
+    bool joined; /* stays in one micro-batch with the sequence before it */
 } dw_seq;
 
 /* Arrays per token are in column order over all sequences; NULL where the task has no such column.
@@ -29,11 +31,16 @@ typedef struct dw_set {
     dw_seq *seq;
     dw_packable *pack; /* [n_seq], parallel to seq */
     size_t n_seq, n_tok;
+    size_t n_loss; /* sequences from here on are MISMATCHED: survey() alone sees them */
     uint8_t *mask;
+    uint8_t *mark;      /* 1 where SCORE and CHOICES are read; NULL: nowhere */
+    double *mark_label; /* of steps; NaN where there is no mark or no label */
+    uint64_t given;     /* DOWEL_BIT()s of TARGET, MARGIN and RANK: what the data has */
     double *ref_logp, *old_logp, *sampler_logp, *advantage, *token_reward;
     uint32_t max_tok;
     double temperature;
-    double step_seqs, step_toks; /* trained sequences with a counted token, and those tokens */
+    double step_seqs, step_toks; /* TRAINED and OTHER sequences with a counted token, and those
+                                    tokens */
     uint64_t step;
     uint64_t input_tokens; /* prompts once per sharing group, and completions; before compaction */
 } dw_set;
@@ -44,12 +51,14 @@ void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t ste
  * and false, when nothing is left to predict. */
 bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
                 const int32_t *completion, size_t n_completion);
-/* After the last sequence: allocates the mask (all 1) and counts. */
+/* After the last sequence: allocates the mask (all 1), puts the marks and counts. */
 void dw_set_seal(dw_set *s);
 /* Throws out sequences with keep = false, renumbers mates and units, counts again. */
 void dw_set_compact(dw_set *s);
 
-/* Rows first .. first + n - 1 of a task's endless order (training), or of its evaluation data. */
+/* Rows first .. first + n - 1 of a task's endless order (training), or of its evaluation data.
+ * Where an objective asks for MISMATCHED sequences each row gets the answer of the next other row,
+ * the last one that of the first. */
 dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
                            uint64_t step, dw_err *err);
 dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err);

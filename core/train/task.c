@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/feeds.h"
 #include "train/mix.h"
 
 /* FNV-1a: part of stored runs, so it may never change. */
@@ -58,11 +59,36 @@ static dw_status find_schedules(dw_job *job, dw_use *u, dw_err *err)
     return DW_OK;
 }
 
+/* Adds the fields that an instance asks for to the task's list. */
+static void name_fields(dw_use *u)
+{
+    dw_live_task *t = u->task;
+    dw_arena *a = &t->job->arena;
+    size_t n = 0;
+    while (u->ask.fields && u->ask.fields[n])
+        n++;
+    u->field = dw_arena_alloc(a, (n + 1) * sizeof *u->field);
+    u->n_field = (uint32_t)n;
+    const char **all = dw_arena_alloc(a, (t->n_field + n + 1) * sizeof *all);
+    if (t->n_field)
+        memcpy(all, t->field, t->n_field * sizeof *all);
+    t->field = all;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = 0;
+        while (at < t->n_field && strcmp(all[at], u->ask.fields[i]) != 0)
+            at++;
+        if (at == t->n_field)
+            all[t->n_field++] = dw_arena_strdup(a, u->ask.fields[i]);
+        u->field[i] = (uint32_t)at;
+    }
+}
+
 static dw_status ask(dw_use *u, bool estimator, dw_err *err)
 {
     u->ask = (dowel_request){.size = sizeof u->ask};
     DW_TRY(dw_call_observe(u->inst, estimator, &u->ask, err));
-    if (u->ask.choices || u->ask.fields)
+    name_fields(u);
+    if (u->ask.choices)
         return dw_fail(err, DW_E_PLUGIN, "%s asks for columns that this version cannot provide",
                        dw_instance_name(u->inst));
     return DW_OK;
@@ -73,7 +99,28 @@ static dw_status ask(dw_use *u, bool estimator, dw_err *err)
      DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) | DOWEL_BIT(DOWEL_SAMPLER_LOGP) |       \
      DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_TOP1) | DOWEL_BIT(DOWEL_COLLISION) |             \
      DOWEL_BIT(DOWEL_TOP_PROB) | DOWEL_BIT(DOWEL_MEAN_LOGIT) | DOWEL_BIT(DOWEL_WEIGHT) |           \
-     DOWEL_BIT(DOWEL_LABEL) | DOWEL_BIT(DOWEL_REWARD) | DOWEL_BIT(DOWEL_TOKEN_REWARD))
+     DOWEL_BIT(DOWEL_LABEL) | DOWEL_BIT(DOWEL_REWARD) | DOWEL_BIT(DOWEL_TOKEN_REWARD) |            \
+     DOWEL_BIT(DOWEL_TARGET) | DOWEL_BIT(DOWEL_MARGIN) | DOWEL_BIT(DOWEL_MARK_LABEL) |             \
+     DOWEL_BIT(DOWEL_RANK) | DOWEL_BIT(DOWEL_FIELD))
+
+/* Each prompt with the answer of another row takes a second row. */
+static dw_status check_mismatched(const dw_use *u, bool rollout, dw_err *err)
+{
+    const dw_plan_task *p = u->task->plan;
+    const char *who = dw_instance_name(u->inst);
+    if (rollout || p->data.spec.type == DW_TEXTS)
+        return dw_fail(
+            err, DW_E_RECIPE,
+            "%s sets each prompt beside the answer of another row, so it needs rows with "
+            "prompts and answers; this task has %s",
+            who, rollout ? "a rollout" : "texts");
+    if (p->rows < 2)
+        return dw_fail(err, DW_E_RECIPE,
+                       "%s sets each prompt beside the answer of another row of the step, and a "
+                       "step of this task has one row; give it batch = { rows = 2 } or more",
+                       who);
+    return DW_OK;
+}
 
 static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
 {
@@ -100,7 +147,9 @@ static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
         return dw_fail(err, DW_E_PLUGIN,
                        "%s asks for columns that this version does not provide (mask 0x%llx)", who,
                        (unsigned long long)missing);
-    if (u->ask.extras)
+    if (u->ask.extras & DOWEL_WITH_MISMATCHED)
+        DW_TRY(check_mismatched(u, rollout, err));
+    if (u->ask.extras & ~(uint32_t)DOWEL_WITH_MISMATCHED)
         return dw_fail(err, DW_E_PLUGIN,
                        "%s asks for extra sequences (mask 0x%x), which this version does not make",
                        who, u->ask.extras);
@@ -149,17 +198,9 @@ static dw_status open_use(dw_live_task *t, dw_use *u, const dw_plan_use *plan, c
 
 static uint32_t task_feed(const dw_live_task *t)
 {
-    if (t->plan->rollout)
-        return DOWEL_ROLLOUTS | (t->estimator.inst ? DOWEL_PAIRS : 0);
-    switch (t->plan->data.spec.type) {
-    case DW_PAIRS:
-        return DOWEL_PAIRS;
-    case DW_TEXTS:
-    case DW_COMPLETIONS:
-        return DOWEL_TEXTS;
-    default:
-        return 0;
-    }
+    /* An estimator may make pairs of what was sampled. */
+    uint32_t made = t->plan->rollout && t->estimator.inst ? DOWEL_PAIRS : 0;
+    return dw_feed_of(t->plan->data.spec.type) | made;
 }
 
 /* An option that a constraint will move is asked about at its largest value. */
@@ -218,6 +259,7 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
         t->estimator = t->objective[0];
         t->estimator.shared = true;
         t->estimator.ask = (dowel_request){0};
+        t->estimator.n_field = 0;
         if (!dw_instance_info(t->estimator.inst)->estimator.estimate)
             t->estimator.inst = NULL; /* a loss that needs no advantages */
     }
@@ -271,7 +313,10 @@ static void sum_asks(dw_live_task *t)
         t->mean_logp_grad |= (moved & DOWEL_BIT(DOWEL_MEAN_LOGP)) != 0;
         t->by_group |= r->together == DOWEL_BY_GROUP;
         t->by_step |= r->together == DOWEL_BY_STEP;
+        t->mismatched |= (r->extras & DOWEL_WITH_MISMATCHED) != 0;
     }
+    t->marks = (t->columns & (DOWEL_BIT(DOWEL_SCORE) | DOWEL_BIT(DOWEL_CHOICES))) != 0 ||
+               t->plan->data.spec.type == DW_STEPS;
     if (t->estimator.inst)
         t->columns |= t->estimator.ask.columns;
 }
@@ -281,37 +326,52 @@ static dw_status check_feeds(const dw_live_task *t, dw_err *err)
     uint32_t feed = task_feed(t);
     for (size_t i = 0; i < t->n_objective; i++) {
         const dw_plugin_info *info = dw_instance_info(t->objective[i].inst);
-        if (!(info->objective.feeds_on & feed))
-            return dw_fail(err, DW_E_RECIPE, "objectives.%s: %s does not train on %s%s",
-                           t->plan->objective[i].name, info->plugin.id,
-                           dw_data_type_name(t->plan->data.spec.type),
-                           t->plan->rollout ? " with a rollout" : "");
+        if (info->objective.feeds_on & feed)
+            continue;
+        dw_buf wanted = {0};
+        dw_feeds_print(info->objective.feeds_on, &wanted);
+        dw_status st = dw_fail(
+            err, DW_E_RECIPE, "objectives.%s: %s does not train on %s%s, but on %s",
+            t->plan->objective[i].name, info->plugin.id, dw_data_type_name(t->plan->data.spec.type),
+            t->plan->rollout ? " with a rollout" : "", wanted.ptr);
+        dw_buf_finish(&wanted);
+        return st;
     }
     return DW_OK;
 }
 
-static dw_status load_data(dw_job *job, const dw_plan_data *d, dw_dataset **out, dw_err *err)
+static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_dataset **out,
+                           dw_err *err)
 {
+    const dw_job *job = t->job;
+    dw_data_spec s = d->spec;
+    s.field = t->field;
+    s.n_field = t->n_field;
     const dw_tokenizer *tok = dw_model_tokenizer(job->model);
     if (!tok)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
                        dw_model_dir(job->model));
-    return dw_dataset_load(&d->spec, tok, dw_model_description(job->model)->max_positions,
+    return dw_dataset_load(&s, tok, dw_model_description(job->model)->max_positions,
                            job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err);
 }
 
 static dw_status open_data(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
-    DW_TRY(load_data(t->job, &p->data, &t->data, err));
+    DW_TRY(load_data(t, &p->data, &t->data, err));
     if (dw_dataset_len(t->data) == 0)
         return dw_fail(err, DW_E_INPUT, "data: no row is left to train on (%llu read from %s)",
                        (unsigned long long)dw_dataset_counts(t->data)->rows, p->data.spec.file[0]);
     if (!p->eval)
         return DW_OK;
-    DW_TRY(load_data(t->job, &p->eval->data, &t->eval, err));
+    DW_TRY(load_data(t, &p->eval->data, &t->eval, err));
     if (dw_dataset_len(t->eval) == 0)
         return dw_fail(err, DW_E_INPUT, "eval: no row is left to evaluate on (%s)",
+                       p->eval->data.spec.file[0]);
+    if (t->mismatched && dw_dataset_len(t->eval) < 2)
+        return dw_fail(err, DW_E_INPUT,
+                       "eval: one row is left of %s, and an objective sets each prompt beside the "
+                       "answer of another row",
                        p->eval->data.spec.file[0]);
     return DW_OK;
 }

@@ -25,7 +25,9 @@ typedef struct dw_use {
     bool shared;       /* an estimator that is the first objective's instance */
     dw_scheduled *scheduled;
     size_t n_scheduled;
-    dowel_request ask;     /* union over the ends of the schedules */
+    dowel_request ask; /* union over the ends of the schedules */
+    uint32_t *field;   /* [n_field] its fields' places in the task's list */
+    uint32_t n_field;
     const char *prefix;    /* of its metrics: "", "arith/", "arith/grpo/" */
     double *total, *tally; /* of the current step */
 } dw_use;
@@ -41,6 +43,10 @@ typedef struct dw_live_task {
     uint64_t columns; /* union of what its instances ask for */
     bool entropy_grad, mean_logp_grad;
     bool by_group, by_step;
+    bool marks;         /* SCORE or CHOICES are read, or the data has steps */
+    bool mismatched;    /* some objective surveys MISMATCHED sequences */
+    const char **field; /* [n_field] the rows' numbers that somebody asks for */
+    size_t n_field;
     const char *prefix;    /* "" or "NAME/" */
     const char **part;     /* names of the rewards, [n_reward] */
     double *part_weight;   /* [n_reward] */

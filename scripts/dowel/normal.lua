@@ -61,11 +61,13 @@ function normal.model(plan, path, t)
   return m
 end
 
-local function column(plan, t, key, v, name)
+-- kind: of a function, "row" gives text and "value" anything
+local function column(plan, t, key, v, kind, name)
   if type(v) == "string" then return find(v, "{", 1, true) and { format = v } or { field = v } end
   if type(v) == "function" then
+    name = kind .. ":" .. name
     plan.functions[name] = v
-    plan.kinds[name] = "row"
+    plan.kinds[name] = kind
     return { lua = name }
   end
   node.refuse(t, key, "%s: expected a field's name, a format or a function, got %s", key,
@@ -76,12 +78,16 @@ end
 function normal.data(plan, path, t, prefix, shuffle)
   local info = node.info(t)
   local kind = info.call
-  local data = { type = kind, files = {}, columns = {}, split_marker = null, add_eos = true,
-    add_bos = true, max_tokens = 0, max_rows = 0, on_bad_row = "error", on_long = "drop",
-    shuffle = shuffle }
+  local data = { type = kind, files = {}, columns = {}, split_marker = null,
+    add_eos = kind ~= "steps", add_bos = true, max_tokens = 0, max_rows = 0, on_bad_row = "error",
+    on_long = "drop", shuffle = shuffle }
   at(plan, path, t, nil, find(prefix, ".", 1, true) and "eval.data" or "data")
   copy(plan, path, t, { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows",
     "on_bad_row", "on_long", "shuffle" }, kind, data)
+  if kind == "steps" then
+    data.separator = null
+    copy(plan, path, t, { "separator" }, kind, data)
+  end
   for i, file in ipairs(t) do
     data.files[i] = normal.path(plan, t, i, file, "d." .. kind)
     at(plan, format("%s.files.%d", path, i - 1), t, i, "d." .. kind)
@@ -89,14 +95,14 @@ function normal.data(plan, path, t, prefix, shuffle)
   if #t == 0 then node.refuse(t, nil, "d.%s needs at least one file", kind) end
   at(plan, path .. ".files", t, 1, "d." .. kind)
   for _, c in ipairs(normal.columns[kind]) do
-    if t[c] ~= nil then
-      data.columns[c] = column(plan, t, c, t[c], format("row:%s.%s", prefix, c))
-    elseif kind ~= "pairs" then
-      data.columns[c] = { field = c }
-    elseif c ~= "prompt" then -- without a prompt column, pairs may hold it inside both answers
-      data.columns[c] = { field = c }
+    local k = c.name
+    if t[k] ~= nil then
+      data.columns[k] = column(plan, t, k, t[k], c.text and "row" or "value",
+        format("%s.%s", prefix, k))
+    elseif c.needed then
+      data.columns[k] = { field = k }
     end
-    at(plan, format("%s.columns.%s", path, c), t, c, kind .. "." .. c)
+    at(plan, format("%s.columns.%s", path, k), t, k, kind .. "." .. k)
   end
   return data
 end
@@ -209,7 +215,8 @@ local function rollout(plan, path, task)
   return r
 end
 
-local data_form = "d.texts, d.completions, d.pairs or d.prompts { ... }"
+local data_form = "d.texts, d.completions, d.pairs, d.prompts, d.labels, d.steps or "
+  .. "d.lists { ... }"
 
 local function eval(plan, path, task, name)
   if task.eval == nil then return null end

@@ -46,9 +46,6 @@ end
 
 -- ---- plugins -----------------------------------------------------------------------------------
 
-local feeds = { texts = "texts", completions = "texts", pairs = "pairs", prompts = "rollouts" }
-local takes = { { "texts", "texts or completions" }, { "pairs", "pairs" }, { "rollouts", "prompts" } }
-
 -- Fills in the options of one use of a plugin; gives what the plugin is.
 local function complete(plan, path, use, kind)
   local p = plan.pos[path]
@@ -90,14 +87,10 @@ local function complete_task(plan, name, task)
     local info = complete(plan, at, use, "objective")
     first = first or info
     local data = type(task.data) == "table" and task.data.type
-    if feeds[data] and not info[feeds[data]] then
-      local wants
-      for _, t in ipairs(takes) do
-        if info[t[1]] then wants = wants and wants .. ", " .. t[2] or t[2] end
-      end
+    if info.feeds and info.feeds[data] == false then
       local p = plan.pos[at]
       node.refuse(p.t, nil, "%s trains on %s, but the data of this task is %s", use.plugin,
-        wants or "data of a later version", data)
+        info.takes, data)
     end
   end
   for key, use in pairs(task.rewards) do

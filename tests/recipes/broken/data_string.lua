@@ -1,4 +1,4 @@
--- expect 3: data_string.lua:6: data: expected d.texts, d.completions, d.pairs or d.prompts { ... }, got a string
+-- expect 3: data_string.lua:6: data: expected d.texts, d.completions, d.pairs, d.prompts, d.labels, d.steps or d.lists { ... }, got a string
 local d = require "dowel"
 return d.recipe {
   name = "t",

@@ -84,10 +84,12 @@ static void row_is(const dw_dataset *d, const dw_tokenizer *t, size_t i, const c
                    size_t n_special)
 {
     const dw_row *r = dw_dataset_row(d, i);
-    size_t n = r->n_prompt + r->n_completion[0] + r->n_completion[1];
+    dw_answer half[2] = {{0}};
+    for (uint32_t h = 0; h < r->n_answer && h < 2; h++)
+        half[h] = r->answer[h];
+    size_t n = r->n_prompt + half[0].n + half[1].n;
     char *got = dw_arena_printf(&test_arena, "%s|%s|%s", shown(t, r->prompt, r->n_prompt),
-                                shown(t, r->completion[0], r->n_completion[0]),
-                                shown(t, r->completion[1], r->n_completion[1]));
+                                shown(t, half[0].id, half[0].n), shown(t, half[1].id, half[1].n));
     assert_string_equal(got, want);
     assert_int_equal(specials(t, r->prompt, n), n_special);
 }
@@ -109,8 +111,8 @@ static void texts(void **state)
     const dw_data_counts *c = dw_dataset_counts(d);
     assert_int_equal(c->rows, 2);
     assert_int_equal(c->empty_completion, 1);
-    assert_int_equal(c->tokens, r->n_completion[0] + dw_dataset_row(d, 1)->n_completion[0]);
-    assert_int_equal(c->longest, dw_dataset_row(d, 1)->n_completion[0]);
+    assert_int_equal(c->tokens, r->answer[0].n + dw_dataset_row(d, 1)->answer[0].n);
+    assert_int_equal(c->longest, dw_dataset_row(d, 1)->answer[0].n);
     assert_true(r->hash != dw_dataset_row(d, 1)->hash);
     dw_dataset_free(d);
     d = load(&s, llama3);
@@ -128,8 +130,8 @@ static void formats(void **state)
     dw_data_spec s = spec_of(
         DW_COMPLETIONS, "[{\"Body\":\"Two <|im_end|> pins.\",\"n\":{\"a\":[1, 72.0]},\"Q.x\":\"How "
                         "many?\",\"A\":1e2,\"ok\":true}]");
-    s.prompt.format = "<|im_start|>{Body} {Q.x} {{{n.a.1}}}<|im_end|>\n";
-    s.completion.format = "{A} {ok}<|im_end|>";
+    s.column[DW_COL_PROMPT].format = "<|im_start|>{Body} {Q.x} {{{n.a.1}}}<|im_end|>\n";
+    s.column[DW_COL_COMPLETION].format = "{A} {ok}<|im_end|>";
     dw_dataset *d = load(&s, llama3);
     /* Three special tokens are the format's; the end token and the first token stand there once. */
     row_is(d, llama3, 0,
@@ -138,12 +140,12 @@ static void formats(void **state)
                            "<|im_start|>Two <|im_end|> pins. How many? {72.0}<|im_end|>\n"));
     dw_dataset_free(d);
     /* A field's text is never special, nor is a function's. */
-    s.prompt = (dw_column){.field = "Body"};
-    s.completion = (dw_column){.lua = "inject"};
+    s.column[DW_COL_PROMPT] = (dw_column){.field = "Body"};
+    s.column[DW_COL_COMPLETION] = (dw_column){.lua = "inject"};
     d = load(&s, gpt2);
     row_is(d, gpt2, 0, "Two <|im_end|> pins.|<|im_end|><|im_end|>|", 1);
     dw_dataset_free(d);
-    s.completion = (dw_column){.lua = "size"};
+    s.column[DW_COL_COMPLETION] = (dw_column){.lua = "size"};
     d = load(&s, gpt2);
     row_is(d, gpt2, 0, "Two <|im_end|> pins.|87 bytes<|im_end|>|", 1);
     dw_dataset_free(d);
@@ -171,8 +173,7 @@ static void pairs(void **state)
     assert_int_equal(c->split_marker, 0);
     assert_int_equal(dw_dataset_row(d, 0)->n_prompt, 1);
     const dw_row *r = dw_dataset_row(d, 1);
-    uint32_t longer =
-        r->n_completion[0] > r->n_completion[1] ? r->n_completion[0] : r->n_completion[1];
+    uint32_t longer = r->answer[0].n > r->answer[1].n ? r->answer[0].n : r->answer[1].n;
     assert_int_equal(c->longest, r->n_prompt + longer);
     dw_dataset_free(d);
 }
@@ -183,8 +184,8 @@ static void pairs_by_marker(void **state)
     (void)state;
     dw_data_spec s = spec_of(DW_PAIRS, "{\"c\":\"u: hi # a: yes, a: b\",\"r\":\"u: hi # a: no\"}\n"
                                        "{\"c\":\"xx yes\",\"r\":\"xx no\"}\n");
-    s.chosen.format = "<|im_start|>{c}";
-    s.rejected.format = "<|im_start|>{r}";
+    s.column[DW_COL_CHOSEN].format = "<|im_start|>{c}";
+    s.column[DW_COL_REJECTED].format = "<|im_start|>{r}";
     s.split_marker = "# a:";
     dw_dataset *d = load(&s, llama3);
     row_is(d, llama3, 0, "<|im_start|>u: hi # a:| yes, a: b<|im_end|>| no<|im_end|>", 3);
@@ -307,12 +308,11 @@ static void too_long(void **state)
             assert_int_equal(dw_dataset_counts(d)->too_long, 9 - fit);
             for (size_t i = 0; i < fit; i++) {
                 const dw_row *r = dw_dataset_row(d, i);
-                assert_true(r->n_prompt + r->n_completion[0] <= limit);
+                assert_true(r->n_prompt + r->answer[0].n <= limit);
                 assert_int_equal(r->prompt[0], 1);
-                assert_string_equal(shown(llama3, r->completion[0], r->n_completion[0]),
+                assert_string_equal(shown(llama3, r->answer[0].id, r->answer[0].n),
                                     "!b!<|im_end|>");
-                assert_string_equal(shown(llama3, r->completion[1], r->n_completion[1]),
-                                    "!<|im_end|>");
+                assert_string_equal(shown(llama3, r->answer[1].id, r->answer[1].n), "!<|im_end|>");
                 assert_string_equal(shown(llama3, r->prompt + r->n_prompt - 1, 1), "b");
             }
             dw_dataset_free(d);

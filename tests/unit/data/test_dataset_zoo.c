@@ -184,9 +184,9 @@ static void every_row_has_its_message(void **state)
         dw_err err = {{0}};
         dw_dataset *d;
         if (s.type == DW_TEXTS)
-            s.text = zoo[i].column;
+            s.column[DW_COL_TEXT] = zoo[i].column;
         else
-            s.prompt = zoo[i].column;
+            s.column[DW_COL_PROMPT] = zoo[i].column;
         dw_status st = dw_dataset_load(&s, tok, 0, row_fn, NULL, &d, &err);
         const char *got = strstr(err.text, test_root) ? err.text + strlen(test_root) + 1 : err.text;
         assert_string_equal(got, zoo[i].want);

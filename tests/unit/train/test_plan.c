@@ -151,7 +151,8 @@ static void test_refused_tasks(void **state)
     refused(WITH_TASK(TASK ",\"eval\":{" PROMPTS "}"),
             "tasks.main.eval.data: expected pairs as in the task's own data, got prompts");
     refused(WITH_TASK("\"data\":{\"type\":\"pairz\"}"),
-            "tasks.main.data.type: expected one of 'texts', 'completions', 'pairs', 'prompts', got "
+            "tasks.main.data.type: expected one of 'texts', 'completions', 'pairs', 'prompts', "
+            "'labels', 'steps', 'lists', got "
             "'pairz', did you mean 'pairs'?");
     refused(WITH_TASK("\"data\":{\"type\":\"texts\",\"files\":[\"/a\"],\"columns\":{\"text\":{"
                       "\"format\":\"{a} {\"}}}"),
@@ -159,6 +160,11 @@ static void test_refused_tasks(void **state)
             "{{ for one)");
     refused(WITH_TASK("\"data\":{\"type\":\"texts\",\"files\":[\"/a\"],\"split_marker\":\"x\"}"),
             "tasks.main.data.split_marker: only pairs are split, this data is texts");
+    refused(WITH_TASK("\"data\":{\"type\":\"lists\",\"files\":[\"/a\"],\"separator\":\"x\"}"),
+            "tasks.main.data.separator: only steps have one, this data is lists");
+    refused(WITH_TASK("\"data\":{\"type\":\"lists\",\"files\":[\"/a\"],\"columns\":{\"ranks\":{"
+                      "\"field\":\"a\"},\"scores\":{\"field\":\"b\"}}}"),
+            "tasks.main.data.columns: lists are ordered by 'ranks' or by 'scores', not by both");
 }
 
 int main(void)
