@@ -1,4 +1,4 @@
--- expect 3: data_steps.lua:7: dpo trains on pairs, but the data of this task is steps
+-- expect 3: data_steps.lua:7: dpo trains on pairs or prompts, but the data of this task is steps
 local d = require "dowel"
 return d.recipe {
   name = "t",
