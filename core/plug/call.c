@@ -220,6 +220,8 @@ static void unite(dowel_request *all, const dowel_request *one)
         all->top_k = one->top_k;
         all->tail = one->tail;
     }
+    if (one->extra_samples > all->extra_samples)
+        all->extra_samples = one->extra_samples;
     all->mixture = all->mixture > 0 ? all->mixture : one->mixture;
     all->choices = all->choices ? all->choices : one->choices;
     all->fields = all->fields ? all->fields : one->fields;
