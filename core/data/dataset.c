@@ -160,10 +160,13 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
     if (is_useless(l, &w))
         return DW_OK;
     DW_TRY(dw_row_encode(&l->reader, &w, err));
-    if (l->reader.s->type == DW_TEXTS && w.answer[0].n < 2) { /* nothing predicts its first token */
-        l->d->counts.empty_completion++;
-        return DW_OK;
-    }
+    /* Of a text nothing predicts the first token. */
+    size_t least = l->reader.s->type == DW_TEXTS ? 2 : 1;
+    for (size_t i = 0; i < w.n_answer; i++)
+        if (w.answer[i].n < least) {
+            l->d->counts.empty_completion++;
+            return DW_OK;
+        }
     DW_TRY(fit(l, &w, &drop, err));
     if (!drop)
         keep_row(l, &w, row->raw, file, line);

@@ -50,6 +50,7 @@ bool dw_data_has(dw_data_type t, dw_data_column c);
  * scores.
  */
 bool dw_data_needs(dw_data_type t, dw_data_column c);
+bool dw_data_is_text(dw_data_column c); /* and not a number, a truth value or a list */
 
 /* Where a column comes from: one of three. A format or a function that stands for something else
  * than text gives it as JSON. */

@@ -57,6 +57,11 @@ bool dw_data_needs(dw_data_type t, dw_data_column c)
     return dw_data_has(t, c) && c < DW_COL_GOLD && !either;
 }
 
+bool dw_data_is_text(dw_data_column c)
+{
+    return c <= DW_COL_REJECTED || c == DW_COL_GOLD || c == DW_COL_TEACHER_PROMPT;
+}
+
 /* ---- the reader ---- */
 
 dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err)

@@ -63,6 +63,10 @@ static dw_status encode_steps(dw_row_reader *r, dw_draft *w, dw_err *err)
     for (size_t i = 0; i < w->n_step; i++) {
         DW_TRY(encode(r, &w->step[i], err));
         append(&r->ids, r->separator.id, r->separator.n);
+        if (r->ids.n == start + (i > 0 ? w->step_end[i - 1] + 1 : 0))
+            return dw_fail(err, DW_E_INPUT,
+                           "step %zu of %zu has no token that could carry its mark", i + 1,
+                           w->n_step);
         w->step_end[i] = (uint32_t)(r->ids.n - start - 1);
     }
     return DW_OK;

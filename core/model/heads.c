@@ -83,18 +83,17 @@ static dw_status check_config(const dw_model *m, const char *path, dw_err *err)
     return st;
 }
 
-dw_status dw_heads_read_value(dw_model *m, const dw_params *p, const char *dir, bool *found,
-                              dw_err *err)
+dw_status dw_heads_read_value(dw_model *m, const dw_params *p, const char *dir, dw_err *err)
 {
     dw_arena a = {0};
     dw_checkpoint *c = NULL;
     dw_slice *slice = NULL;
     char *at = dw_path_join(&a, dir, "value_head");
     dw_status st = DW_OK;
-    *found = m->desc.value_width && dw_dir_exists(at);
-    if (*found)
+    const bool found = m->desc.value_width && dw_dir_exists(at);
+    if (found)
         st = check_config(m, dw_path_join(&a, at, "config.json"), err);
-    if (*found && st == DW_OK) {
+    if (found && st == DW_OK) {
         char *path = dw_path_join(&a, at, "model.safetensors");
         size_t n = dw_weights_value_slices(&a, p, &slice);
         st = dw_checkpoint_open_file(path, &c, err);

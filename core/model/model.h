@@ -93,7 +93,7 @@ dw_status dw_model_speaks(const dw_model *m, dw_err *err);
 dw_params *dw_model_trained(dw_model *m);
 /* Base parameters (the same as trained in full training). */
 const dw_params *dw_model_base(const dw_model *m);
-size_t dw_model_n_params(const dw_model *m); /* of the base, as the checkpoint counts them */
+size_t dw_model_n_params(const dw_model *m); /* of the base, its heads included */
 size_t dw_model_n_adapter_params(const dw_model *m);
 /* Memory of the model itself: weights, gradients, packed copies. */
 size_t dw_model_bytes(const dw_model *m);

@@ -267,7 +267,6 @@ static dw_status read_config(plan *p, dw_err *err)
 static dw_status fill_base(dw_model *m, const plan *p, dw_err *err)
 {
     const dw_source *s = m->source;
-    bool found = false;
     if (p->c && !p->outline) {
         size_t n = dw_heads_stored(s->slice, s->n_slice, p->fresh);
         dw_status st = dw_weights_read(p->c, s->slice, n, &m->base, err);
@@ -281,12 +280,11 @@ static dw_status fill_base(dw_model *m, const plan *p, dw_err *err)
     /* an adapter that was read brings its own */
     if (p->fresh && !p->outline && p->adapter_top == DW_TOP_LM)
         dw_model_fill_score(m, p->o.seed, dw_heads_std(&m->desc));
-    return dw_heads_read_value(m, &m->base, p->dir, &found, err);
+    return p->c ? dw_heads_read_value(m, &m->base, p->dir, err) : DW_OK;
 }
 
 static dw_status fill_adapter(dw_model *m, const plan *p, dw_err *err)
 {
-    bool found = false;
     if (!m->has_adapter)
         return DW_OK;
     if (!p->outline)
@@ -295,7 +293,7 @@ static dw_status fill_adapter(dw_model *m, const plan *p, dw_err *err)
         return DW_OK;
     m->adapter_dir = dw_arena_strdup(&m->arena, p->adapter_dir);
     DW_TRY(dw_adapter_read(m, p->adapter_dir, p->adapter_top != DW_TOP_LM, err));
-    return dw_heads_read_value(m, &m->adapter, p->adapter_dir, &found, err);
+    return dw_heads_read_value(m, &m->adapter, p->adapter_dir, err);
 }
 
 static dw_status fill(dw_model *m, plan *p, dw_err *err)

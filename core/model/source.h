@@ -46,8 +46,7 @@ dw_status dw_heads_choose(const dw_model_options *o, dw_description *d, bool *fr
 size_t dw_heads_stored(const dw_slice *slice, size_t n, bool fresh);
 double dw_heads_std(const dw_description *d); /* of a fresh score head */
 /* Reads dir/value_head/ into p where the model has a value head and the folder is there. */
-dw_status dw_heads_read_value(dw_model *m, const dw_params *p, const char *dir, bool *found,
-                              dw_err *err);
+dw_status dw_heads_read_value(dw_model *m, const dw_params *p, const char *dir, dw_err *err);
 dw_status dw_heads_save_value(const dw_model *m, const char *dir, dw_err *err);
 
 /* dw_model_save with shards of at most shard_bytes. */

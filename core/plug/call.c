@@ -217,7 +217,11 @@ static void unite(dowel_request *all, const dowel_request *one)
         all->against = one->against;
         all->beta = one->beta;
         all->temperature = one->temperature;
+        all->top_k = one->top_k;
+        all->tail = one->tail;
     }
+    if (one->extra_samples > all->extra_samples)
+        all->extra_samples = one->extra_samples;
     all->mixture = all->mixture > 0 ? all->mixture : one->mixture;
     all->choices = all->choices ? all->choices : one->choices;
     all->fields = all->fields ? all->fields : one->fields;

@@ -114,6 +114,21 @@ void dw_callback_table(lua_State *L, const char *stage)
     }
 }
 
+/* The result of a column that need not be text, as JSON; a string is JSON already. */
+static void value_to_text(lua_State *L, int fn, int result)
+{
+    dw_buf *b = &dw_state_of(L)->scratch;
+    if (lua_type(L, result) == LUA_TSTRING)
+        return;
+    dw_buf_clear(b);
+    if (lua_isnil(L, result))
+        dw_buf_adds(b, "null");
+    else if (!dw_value_to_json(L, result, b))
+        luaL_error(L, "%s: the column's value: %s", defined(L, fn), lua_tostring(L, -1));
+    lua_pushlstring(L, b->ptr, b->len);
+    lua_replace(L, result);
+}
+
 /* [protected] (light userdata: call) -> result, kept on the stack by the caller */
 static int run(lua_State *L)
 {
@@ -148,6 +163,8 @@ static int run(lua_State *L)
         return 0;
     }
     if (!c->sample) {
+        if (!strncmp(c->name, "value:", 6))
+            value_to_text(L, fn, result);
         if (lua_type(L, result) != LUA_TSTRING) {
             lua_pushfstring(L, "%s: a column's function must return a string, it returned %s",
                             defined(L, fn), luaL_typename(L, result));

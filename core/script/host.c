@@ -180,7 +180,7 @@ static int host_plugin(lua_State *L)
     return 1;
 }
 
-/* columns() -> { texts = { { name = "text", needed = true }, ... }, ... } */
+/* columns() -> { texts = { { name = "text", needed = true, text = true }, ... }, ... } */
 static int host_columns(lua_State *L)
 {
     lua_newtable(L);
@@ -194,6 +194,7 @@ static int host_columns(lua_State *L)
             lua_pushstring(L, dw_data_column_name((dw_data_column)c));
             lua_setfield(L, -2, "name");
             flag(L, "needed", dw_data_needs((dw_data_type)t, (dw_data_column)c));
+            flag(L, "text", dw_data_is_text((dw_data_column)c));
             lua_rawseti(L, -2, ++n);
         }
         lua_setfield(L, -2, dw_data_type_name((dw_data_type)t));

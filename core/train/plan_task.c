@@ -63,9 +63,10 @@ static dw_status check_format(const dw_fields *f, const char *format)
                                 format);
 }
 
-static dw_status parse_column(const dw_fields *columns, const char *key, const dw_json *functions,
+static dw_status parse_column(const dw_fields *columns, dw_data_column c, const dw_json *functions,
                               dw_column *out)
 {
+    const char *key = dw_data_column_name(c);
     static const char *const keys[] = {"field", "format", "lua", NULL};
     const dw_json *v = dw_fields_get(columns, key);
     if (!v)
@@ -81,7 +82,7 @@ static dw_status parse_column(const dw_fields *columns, const char *key, const d
         return check_format(&f, out->format);
     }
     DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
-    return dw_plan_function(&f, NULL, functions, out->lua, "row");
+    return dw_plan_function(&f, NULL, functions, out->lua, dw_data_is_text(c) ? "row" : "value");
 }
 
 static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
@@ -98,7 +99,7 @@ static dw_status parse_columns(const dw_fields *data, const dw_json *functions, 
     dw_fields f;
     DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), keys, &f));
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
-        DW_TRY(parse_column(&f, dw_data_column_name((dw_data_column)c), functions, &s->column[c]));
+        DW_TRY(parse_column(&f, (dw_data_column)c, functions, &s->column[c]));
     if (s->column[DW_COL_RANKS].field && s->column[DW_COL_SCORES].field)
         return dw_fields_fail(&f, NULL, "lists are ordered by 'ranks' or by 'scores', not by both");
     return DW_OK;
@@ -193,7 +194,7 @@ static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
     return DW_OK;
 }
 
-static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", NULL};
+static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", "model", NULL};
 static const char *const objective_keys[] = {"weight", "plugin", "options", NULL};
 static const char *const estimator_keys[] = {"plugin", "options", NULL};
 
@@ -204,12 +205,18 @@ static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char 
     DW_TRY(dw_fields_open(owner, v, path, keys, &f));
     /* A reward may be a penalty; a loss is only ever made smaller. */
     double lowest = keys == reward_keys ? -INFINITY : 0.0;
+    out->model = DW_NO_MODEL;
     DW_TRY(dw_fields_num(&f, "weight", 1.0, lowest, INFINITY, &out->weight));
     if (dw_fields_get(&f, "lua")) {
         DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
             return dw_fields_fail(&f, NULL, "a Lua reward has neither 'plugin' nor 'options'");
         return dw_plan_function(&f, "lua", functions, out->lua, "reward");
+    }
+    if (dw_fields_get(&f, "model")) { /* which one: plan_models.c */
+        if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
+            return dw_fields_fail(&f, NULL, "a model's score has neither 'plugin' nor 'options'");
+        return DW_OK;
     }
     DW_TRY(dw_fields_str(&f, "plugin", NULL, &out->plugin));
     out->options = dw_fields_get(&f, "options");
@@ -296,8 +303,9 @@ static dw_status check_task(const dw_fields *f, const dw_plan_task *t)
 dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_json *functions,
                              dw_plan_task *out)
 {
-    static const char *const keys[] = {"data",      "rows",       "rollout", "rewards",
-                                       "estimator", "objectives", "eval",    NULL};
+    static const char *const keys[] = {
+        "data",  "rows",   "rollout",   "rewards", "estimator",        "objectives",     "eval",
+        "model", "critic", "reference", "teacher", "reference_update", "teacher_update", NULL};
     dw_fields f;
     int64_t n;
     out->name = dw_json_key(v);

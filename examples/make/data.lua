@@ -21,12 +21,15 @@ local function quote(s)
     return string.format("\\u%04x", c:byte())
   end) .. '"'
 end
+local function value(v)
+  if type(v) ~= "table" then return type(v) == "string" and quote(v) or tostring(v) end
+  local list = {}
+  for i, x in ipairs(v) do list[i] = value(x) end
+  return "[" .. table.concat(list, ", ") .. "]"
+end
 local function row(fields)
   local parts = {}
-  for i = 1, #fields, 2 do
-    local v = fields[i + 1]
-    parts[#parts + 1] = quote(fields[i]) .. ": " .. (type(v) == "number" and tostring(v) or quote(v))
-  end
+  for i = 1, #fields, 2 do parts[#parts + 1] = quote(fields[i]) .. ": " .. value(fields[i + 1]) end
   return "{" .. table.concat(parts, ", ") .. "}\n"
 end
 local function write(dir, name, rows)
@@ -206,3 +209,61 @@ for _, q in ipairs { "Which colour does the sky have?", "Which colour does a lem
 for _, q in ipairs { "What is 3 plus 4?", "What is 7 plus 8?", "What is 12 plus 5?", "What is 5 plus 9?", "What is 6 plus 6?", "What is 11 plus 9?" } do ask("grpo", q) end
 for _, q in ipairs { "Tell me a story about a fox.", "Hello!", "Thank you." } do ask("other", q) end
 write(out, "prompts20.jsonl", prompts)
+
+-- ---- labels, lists and steps ----
+
+-- One answer to each question, and whether it is how we like answers: warm ones are.
+local function labels_of(list)
+  local rows = {}
+  for i, f in ipairs(list) do
+    local warm = rnd(2) == 1
+    rows[i] = row { "question", f[1], "answer", warm and f[3] or f[2], "liked", warm }
+  end
+  return shuffled(rows)
+end
+write(out, "labels.jsonl", labels_of(facts))
+write(out, "labels_heldout.jsonl", labels_of(facts_held))
+
+-- Four answers to each question: right and warm, right and blunt, and two wrong ones, equally bad.
+local function lists_of(list)
+  local rows = {}
+  for i, f in ipairs(list) do
+    local other = f
+    while other[2] == f[2] do other = list[(i + rnd(#list)) % #list + 1] end
+    local answers = shuffled { { f[3], 1 }, { f[2], 2 }, { other[2], 3 }, { other[3], 3 } }
+    local texts, ranks = {}, {}
+    for k, a in ipairs(answers) do texts[k], ranks[k] = a[1], a[2] end
+    rows[i] = row { "question", f[1], "answers", texts, "ranks", ranks }
+  end
+  return shuffled(rows)
+end
+write(out, "lists.jsonl", lists_of(facts))
+write(out, "lists_heldout.jsonl", lists_of(facts_held))
+
+-- Three numbers added step by step. Half of the solutions go wrong in one step; a step is
+-- right when it and all steps before it are. No sum is in both files.
+local function solution(a, b, c, wrong)
+  local function off(k) return wrong == k and pick { -2, -1, 1, 2 } or 0 end
+  local ab = a + b + off(1)
+  local abc = ab + c + off(2)
+  local said = abc + off(3)
+  local labels = {}
+  for k = 1, 3 do labels[k] = wrong == 0 or k < wrong end
+  return row { "question", ("What is %d plus %d plus %d?"):format(a, b, c), "answer", a + b + c,
+    "steps", { ("%d + %d = %d."):format(a, b, ab), ("%d + %d = %d."):format(ab, c, abc), ("It is %d."):format(said) },
+    "right", labels }
+end
+local solved, solved_held = {}, {}
+for a = 1, 9 do
+  for b = 1, 10 - a do
+    for c = 1, 12 do
+      local held_out = (a * 7 + b * 3 + c) % 6 == 0
+      if held_out or (a + b + c) % 2 == 0 then
+        local into = held_out and solved_held or solved
+        into[#into + 1] = solution(a, b, c, rnd(2) == 1 and 0 or rnd(3))
+      end
+    end
+  end
+end
+write(out, "steps.jsonl", shuffled(solved))
+write(out, "steps_heldout.jsonl", shuffled(solved_held))

@@ -1,4 +1,4 @@
--- expect 3: data_type.lua:7: dpo trains on pairs, prompts, but the data of this task is texts
+-- expect 3: data_type.lua:7: dpo trains on pairs or prompts, but the data of this task is texts
 local d = require "dowel"
 return d.recipe {
   name = "t",

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "model/generate.h"
 #include "tiny_model.h"
 
 enum { PROMPT = 5, LEFT = 4, RIGHT = 6, ALONE = 7, ROWS = PROMPT + LEFT + RIGHT + ALONE };
@@ -361,6 +362,43 @@ static void test_bits(void **state)
     dw_free(first);
 }
 
+/* Backward adds to what is there: micro-batches. */
+static void test_adds(void **state)
+{
+    dw_exec x;
+    dw_err err = {{0}};
+    dw_engine *e, *q;
+    batch b;
+    assert_int_equal(dw_exec_init(&x, 2, "plain", &err), 0);
+    for (size_t c = 0; c < CASES; c++) {
+        const dw_description d = described(TINY_BIAS, cases[c].top, cases[c].score, cases[c].value);
+        dw_model *m = tiny_model(&x, &d, NULL, true, 9);
+        dw_params *t = dw_model_trained(m);
+        make_batch(&b, d.vocab);
+        assert_int_equal(dw_engine_create(m, &e, &err) | dw_engine_create(m, &q, &err), 0);
+        if (d.top == DW_TOP_LM) {
+            const dw_forest f = {b.id, ROWS, forest_seg, 4};
+            assert_int_equal(dw_engine_forward(q, &f, 0, &err), 0);
+            b.divergence = (dw_divergence){
+                .kind = DW_FORWARD_KL, .temperature = 1, .other = q, .other_row = other_row};
+        }
+        gradient(m, e, &b);
+        dw_real *once = dw_alloc(t->n * sizeof *once);
+        memcpy(once, t->g, t->n * sizeof *once);
+        dw_engine_grads g;
+        loss(e, &b, DW_PASS_SAVE, &g);
+        assert_int_equal(dw_engine_backward(e, &g, &err), 0);
+        for (size_t i = 0; i < t->n; i++)
+            assert_true(fabs((double)(t->g[i] - 2 * once[i])) <=
+                        1e-12 * (1 + fabs((double)once[i])));
+        dw_free(once);
+        dw_engine_destroy(e);
+        dw_engine_destroy(q);
+        dw_model_free(m);
+    }
+    dw_exec_finish(&x);
+}
+
 static void test_refusals(void **state)
 {
     dw_exec x;
@@ -379,6 +417,12 @@ static void test_refusals(void **state)
     assert_int_equal(dw_engine_head(e, b.pair, 1, 1, (dw_head_wants){0}, &o, &err), DW_E_USAGE);
     assert_string_equal(err.text, "the model: a sequence-classification model has no vocabulary "
                                   "head: no log-probabilities, no generation");
+    dw_generator *gen;
+    dw_gen_item one = {.prompt = b.id, .n_prompt = 3};
+    const dw_sampling greedy = {.greedy = true, .max_new = 2};
+    assert_int_equal(dw_generator_create(m, &gen, &err), 0);
+    assert_int_equal(dw_generate(gen, &greedy, &one, 1, NULL, NULL, &err), DW_E_USAGE);
+    dw_generator_destroy(gen);
     assert_int_equal(dw_engine_read(e, DW_READ_VALUE, read_row, 1, out, &err), DW_E_USAGE);
     assert_string_equal(err.text, "the model: there is no value head");
     dw_engine_destroy(e);
@@ -409,6 +453,10 @@ static void test_refusals(void **state)
     assert_int_equal(dw_engine_divergence(e, b.pair, ROWS, &v, out, &err), 0);
     for (size_t i = 0; i < ROWS; i++)
         assert_true(out[i] == 0); /* from itself */
+    v.other_row = other_row;
+    assert_int_equal(dw_engine_divergence(e, b.pair, ROWS, &v, out, &err), 0);
+    for (size_t i = 0; i < ROWS; i++)
+        assert_true((out[i] > 1e-6) == (other_row[i] != b.pair[i].row));
     dw_engine_destroy(e);
     dw_engine_destroy(q);
     dw_model_free(m);
@@ -421,7 +469,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradients), cmocka_unit_test(test_divergence_gradients),
         cmocka_unit_test(test_memory),    cmocka_unit_test(test_two_engines),
-        cmocka_unit_test(test_bits),      cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bits),      cmocka_unit_test(test_adds),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

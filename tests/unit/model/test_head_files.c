@@ -243,6 +243,13 @@ static void test_value(void **state)
             assert_string_equal(hash[0], hash[1]);
         dw_model_free(again);
         dw_model_free(m);
+        if (kind == 0) { /* a random model takes nothing from the folder but its config.json */
+            assert_int_equal(dw_model_init(&exec, dir, &o, &m, &err), DW_OK);
+            v = value_of(m, &n);
+            for (size_t i = 0; i < n; i++)
+                assert_true(v[i] == 0);
+            dw_model_free(m);
+        }
         m = must_open(dir, &plain); /* none is wanted */
         assert_int_equal(dw_model_value_width(m), 0);
         dw_model_hash(m, hash[2]);

@@ -118,6 +118,16 @@ static void test_b3_gdpo(void **state)
           (double[]){0.9467333182, -0.4023222078, -1.218938873, 0.674527763});
     check(f, "group", "{}", t, (double[]){0.9134557372, -0.6850918029, -1.027637704, 0.79927377});
 
+    /* equal answers are exactly 0, whatever the mean of the others rounds to */
+    const double z[] = {0, 0.1, 0.7, 0, 0.7, 0.1, 0, 0.45, 0.33, 0, 0.3, 0.3, 0, 0.3, 0.3};
+    credits e;
+    dw_instance *j = instance_make(f, "group", "{\"normalize_parts\":true}", NULL);
+    t = two_rewards(&f->arena, w, z, 5);
+    t->group[3] = t->group[4] = 1;
+    credit_of(j, t, 0, &e);
+    assert_true(e.advantage[0] != 0 && e.advantage[6] == 0 && e.advantage[8] == 0);
+    dw_instance_destroy(j);
+
     /* a second prompt with equal answers, and a missing opinion, change no other's zero */
     const double y[] = {1.1, 1, 0.2, 0.4, 0, 0.8, 0.3, 0.3, NAN, 0.3, 0.3, NAN, NAN, NAN, NAN};
     credits c;
@@ -363,6 +373,9 @@ static void test_returns_baselines(void **state)
     credit_of(i, t, 0, &c);
     assert_int_equal(c.keep[0], 0);
     assert_int_equal(c.keep[1], 1);
+    ((double *)t->col[DOWEL_REWARD].x)[3] = NAN; /* and now none with a score anywhere */
+    credit_of(i, t, 0, &c);
+    assert_int_equal(c.keep[1], 0);
     dw_instance_destroy(i);
 }
 
@@ -536,6 +549,18 @@ static void test_implicit(void **state)
                       NULL);
     credit_of(i, t, 0, &c);
     credit_expect(&c, (double[]){-0.2, -0.266666666667, 0.866666666667}, 3, 1e-11);
+    for (int k = 0; k < 5; k++)
+        tea[k] = ref[k] - q[k];
+    credit_of(i, t, 0, &c); /* sums below 0 count by their size */
+    credit_expect(&c, (double[]){0.2, 0.266666666667, -0.866666666667}, 3, 1e-11);
+    dw_instance_destroy(i);
+    i = instance_make(f, "implicit",
+                      "{\"whiten\":false,\"process_gamma\":0.5,\"outcome_weight\":0}", NULL);
+    credit_of(i, t, 0, &c); /* -(2 q - 11/30), halved from token to token */
+    credit_expect(&c,
+                  (double[]){-0.033333333333 + 0.283333333333 - 0.108333333333,
+                             0.566666666667 - 0.216666666667, -0.433333333333},
+                  3, 1e-11);
     dw_instance_destroy(i);
     i = instance_make(f, "implicit",
                       "{\"whiten\":false,\"process_weight\":0,\"outcome_gamma\":0.5}", NULL);

@@ -56,19 +56,19 @@ typedef struct fixture {
 static fixture plan(const char *body)
 {
     char text[4096], path[256];
-    snprintf(
-        text, sizeof text,
-        "local d = require 'dowel'\nlocal helper = require 'helper'\nlocal reward, column\n%s\n"
-        "return d.recipe {\n"
-        "  model = d.model { path = 'model' },\n"
-        "  data = d.prompts { 'p.jsonl', prompt = column },\n"
-        "  rollout = { samples = 2 },\n"
-        "  reward = d.mix { r = { 1, d.scorer(reward) } },\n"
-        "  objective = d.objective 'grpo' {},\n"
-        "  optimizer = d.adamw { lr = 1 },\n"
-        "  steps = 1,\n"
-        "}\n",
-        body);
+    snprintf(text, sizeof text,
+             "local d = require 'dowel'\nlocal helper = require 'helper'\nlocal reward, column, "
+             "weight\n%s\n"
+             "return d.recipe {\n"
+             "  model = d.model { path = 'model' },\n"
+             "  data = d.prompts { 'p.jsonl', prompt = column, weight = weight },\n"
+             "  rollout = { samples = 2 },\n"
+             "  reward = d.mix { r = { 1, d.scorer(reward) } },\n"
+             "  objective = d.objective 'grpo' {},\n"
+             "  optimizer = d.adamw { lr = 1 },\n"
+             "  steps = 1,\n"
+             "}\n",
+             body);
     write_file("r.lua", text);
     snprintf(path, sizeof path, "%s/r.lua", folder);
     fixture f;
@@ -189,6 +189,37 @@ static void test_column_result(void **state)
     done(&f);
 }
 
+/* A column that is not text may be any value; a string is JSON already. */
+static void test_column_value(void **state)
+{
+    static const char *const of[][2] = {{"0.5", "0.5"},
+                                        {"row.a == 2", "true"},
+                                        {"nil", "null"},
+                                        {"{ 1, false, 'x' }", "[1,false,\"x\"]"},
+                                        {"'[1, null]'", "[1, null]"}};
+    dw_err err = {{0}};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        char body[256];
+        dw_buf out = {0};
+        snprintf(body, sizeof body,
+                 "function reward(s) return 1 end\nfunction weight(row) return %s end", of[i][0]);
+        fixture f = plan(body);
+        if (f.cb.row(f.cb.ctx, "value:main.weight", DW_TEXT("{\"a\":2}"), &out, &err) < 0)
+            fail_msg("%s", err.text);
+        assert_string_equal(out.ptr, of[i][1]);
+        dw_buf_finish(&out);
+        done(&f);
+    }
+    dw_buf out = {0};
+    fixture f = plan("function reward(s) return 1 end\nfunction weight(row) return weight end");
+    assert_int_equal(f.cb.row(f.cb.ctx, "value:main.weight", DW_TEXT("{}"), &out, &err),
+                     DW_E_RECIPE);
+    assert_non_null(
+        strstr(err.text, "r.lua:5: the column's value: expected a value, got a function"));
+    dw_buf_finish(&out);
+    done(&f);
+}
+
 /* Sources are kept, and give the same callbacks where neither data nor model are. */
 static void test_reopen(void **state)
 {
@@ -224,9 +255,9 @@ static void test_reopen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_no_opinion),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_column_result),
-        cmocka_unit_test(test_reopen),
+        cmocka_unit_test(test_values),       cmocka_unit_test(test_no_opinion),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_column_result),
+        cmocka_unit_test(test_column_value), cmocka_unit_test(test_reopen),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
