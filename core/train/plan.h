@@ -25,7 +25,11 @@
  *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
  *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
  *                  | { "weight": 1.0, "lua": "FUNCTION" }
- *                  | { "weight": 1.0, "model": "NAME" } },  // its score head's number
+ *                  | { "weight": 1.0, "model": "NAME",    // its score head's number
+ *                      "separator": null | "...",         // token models: end of a step, "\n"
+ *                      "signed": false,                   // 2 p - 1 instead of p
+ *                      "steps": "none"|"min"|"prod"|"mean"|"last",  // also as one score
+ *                      "implicit": false } },  // causal: log p - log reference of each token
  *       "estimator": null | { "plugin": "grpo", "options": {...} },
  *            // null with a rollout: the first objective's plugin, same instance
  *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
@@ -76,12 +80,26 @@ typedef struct dw_plan_rollout {
     size_t n_stop;
 } dw_plan_rollout;
 
+/* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
+typedef enum dw_step_total {
+    DW_STEPS_NONE,
+    DW_STEPS_MIN,
+    DW_STEPS_PROD,
+    DW_STEPS_MEAN,
+    DW_STEPS_LAST
+} dw_step_total;
+extern const char *const dw_plan_step_totals[];
+
 typedef struct dw_plan_use { /* of a plugin, or of a Lua reward */
     const char *name;        /* the recipe's */
     double weight;
     const char *plugin; /* NULL: lua */
     const char *lua;
     int model;              /* of a reward that is a model's score; else DW_NO_MODEL */
+    const char *separator;  /* of a token model's steps; NULL: a line feed */
+    bool is_signed;         /* of steps: 2 p - 1 instead of p */
+    bool implicit;          /* log-probability less the reference's, token by token */
+    dw_step_total steps;    /* what a token model's steps are as one score */
     const dw_json *options; /* complete */
 } dw_plan_use;
 

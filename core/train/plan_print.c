@@ -137,6 +137,12 @@ static void put_use(dw_buf *b, const dw_plan *p, const dw_plan_use *u, bool weig
                     : u->plugin);
     if (weighted)
         put_num(b, "weight", u->weight);
+    if (model) {
+        put_str(b, "separator", u->separator);
+        put_bool(b, "signed", u->is_signed);
+        put_str(b, "steps", dw_plan_step_totals[u->steps]);
+        put_bool(b, "implicit", u->implicit);
+    }
     if (!u->lua && !model) {
         put_key(b, "options");
         if (u->options)

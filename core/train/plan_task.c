@@ -194,9 +194,41 @@ static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
     return DW_OK;
 }
 
-static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", "model", NULL};
+const char *const dw_plan_step_totals[] = {"none", "min", "prod", "mean", "last", NULL};
+
+static const char *const reward_keys[] = {"weight", "plugin",    "options", "lua",      "model",
+                                          "signed", "separator", "steps",   "implicit", NULL};
 static const char *const objective_keys[] = {"weight", "plugin", "options", NULL};
 static const char *const estimator_keys[] = {"plugin", "options", NULL};
+
+/* What is said about a model as a reward; which one, plan_models.c finds out. */
+static dw_status parse_scorer(const dw_fields *f, dw_plan_use *out)
+{
+    int steps;
+    DW_TRY(dw_fields_bool(f, "signed", false, &out->is_signed));
+    DW_TRY(dw_fields_bool(f, "implicit", false, &out->implicit));
+    DW_TRY(dw_fields_choice(f, "steps", dw_plan_step_totals, DW_STEPS_NONE, &steps));
+    out->steps = (dw_step_total)steps;
+    if (dw_fields_get(f, "separator"))
+        DW_TRY(dw_fields_str(f, "separator", NULL, &out->separator));
+    if (out->separator && !*out->separator)
+        return dw_fields_fail(f, "separator", "is empty; steps end with at least one character");
+    bool about_steps = out->is_signed || out->separator || out->steps != DW_STEPS_NONE;
+    if (out->implicit && about_steps)
+        return dw_fields_fail(f, "implicit",
+                              "every token has its own reward, so 'signed', 'separator' and "
+                              "'steps' say nothing");
+    return DW_OK;
+}
+
+static dw_status check_scorer_keys(const dw_fields *f)
+{
+    static const char *const only[] = {"signed", "separator", "steps", "implicit"};
+    for (size_t i = 0; i < sizeof only / sizeof *only; i++)
+        if (dw_fields_get(f, only[i]))
+            return dw_fields_fail(f, only[i], "only a reward that is a model's has it");
+    return DW_OK;
+}
 
 static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char *path,
                            const char *const *keys, const dw_json *functions, dw_plan_use *out)
@@ -216,8 +248,10 @@ static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char 
     if (dw_fields_get(&f, "model")) { /* which one: plan_models.c */
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
             return dw_fields_fail(&f, NULL, "a model's score has neither 'plugin' nor 'options'");
-        return DW_OK;
+        return parse_scorer(&f, out);
     }
+    if (keys == reward_keys)
+        DW_TRY(check_scorer_keys(&f));
     DW_TRY(dw_fields_str(&f, "plugin", NULL, &out->plugin));
     out->options = dw_fields_get(&f, "options");
     if (out->options && dw_json_kind(out->options) != DW_JSON_OBJECT)

@@ -26,6 +26,7 @@ struct dw_reference {
     const char *cache; /* name of its file; NULL: not kept */
     dw_model *frozen;  /* full training, once the weights moved */
     dw_engine *beside; /* its engine; with an adapter a second one of the model */
+    dw_generator *gen; /* likewise */
     dw_arena arena;    /* keys and values */
     entry **item;
     size_t n, cap;
@@ -84,12 +85,23 @@ static dw_status make(dw_job *job, dw_live_model *of, const dw_plan_update *u, b
     return dw_refresh_init(&r->refresh, u, dw_model_base(r->frozen), err);
 }
 
+/* It samples answers, or an implicit reward is measured from it. */
+static bool asked_otherwise(const dw_live_task *t)
+{
+    for (size_t k = 0; k < t->n_reward; k++)
+        if (t->plan->reward[k].implicit)
+            return true;
+    return (t->extras & (DOWEL_WITH_REFERENCE | DOWEL_WITH_MIXTURE)) != 0;
+}
+
 static dw_status arm_task(dw_live_task *t, bool pristine, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
     dw_job *job = t->job;
     bool diverges = (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE)) != 0;
-    if ((t->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || (diverges && t->against == DOWEL_REFERENCE))
+    bool samples = asked_otherwise(t);
+    if ((t->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || samples ||
+        (diverges && t->against == DOWEL_REFERENCE))
         DW_TRY(make(job, p->reference >= 0 ? &job->models[p->reference] : t->model,
                     &p->reference_update, pristine, &t->reference, err));
     if ((t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)) || (diverges && t->against == DOWEL_TEACHER))
@@ -111,6 +123,7 @@ void dw_references_close(dw_job *job)
     for (size_t i = 0; i < job->n_reference; i++) {
         dw_reference *r = job->reference[i];
         dw_refresh_finish(&r->refresh);
+        dw_generator_destroy(r->gen);
         dw_engine_destroy(r->beside);
         dw_model_free(r->frozen);
         dw_map_finish(&r->index);
@@ -130,7 +143,8 @@ size_t dw_reference_bytes(const dw_live_task *t)
     bool follows =
         p->reference_update.kind != DW_UPDATE_NONE || p->teacher_update.kind != DW_UPDATE_NONE;
     bool live = p->rollout || follows || (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE));
-    if (!(t->columns & asks) || named || !live || dw_model_has_adapter(t->model->m))
+    if ((!(t->columns & asks) && !asked_otherwise(t)) || named || !live ||
+        dw_model_has_adapter(t->model->m))
         return 0;
     return dw_model_base(t->model->m)->n * sizeof(dw_real);
 }
@@ -231,6 +245,17 @@ dw_status dw_reference_engine(dw_reference *r, dw_engine **e, unsigned *flags, d
     }
     *flags = has_adapter(r) ? DW_PASS_NO_ADAPTER : 0;
     *e = r->beside;
+    return DW_OK;
+}
+
+dw_status dw_reference_generator(dw_reference *r, dw_generator **gen, bool *no_adapter, dw_err *err)
+{
+    *no_adapter = !r->still && has_adapter(r);
+    if (!r->still && !has_adapter(r))
+        DW_TRY(open_frozen(r, err));
+    if (!r->gen)
+        DW_TRY(dw_generator_create(r->frozen ? r->frozen : r->of->m, &r->gen, err));
+    *gen = r->gen;
     return DW_OK;
 }
 

@@ -55,9 +55,12 @@ typedef struct dw_live_task {
     int32_t *choice;
     size_t n_choice;
     bool by_group, by_step;
-    bool marks;         /* SCORE or CHOICES are read, or the data has steps */
-    bool mismatched;    /* some objective surveys MISMATCHED sequences */
-    const char **field; /* [n_field] the rows' numbers that somebody asks for */
+    bool marks;      /* SCORE or CHOICES are read, or the data has steps */
+    bool mismatched; /* some objective surveys MISMATCHED sequences */
+    uint32_t extras; /* DOWEL_WITH_GREEDY, _REFERENCE, _MIXTURE: beside the sampled answers */
+    uint32_t extra_samples; /* of each of the last two, per prompt */
+    double mixture;         /* share of the reference in DOWEL_WITH_MIXTURE */
+    const char **field;     /* [n_field] the rows' numbers that somebody asks for */
     size_t n_field;
     const char *prefix;    /* "" or "NAME/" */
     const char **part;     /* names of the rewards, [n_reward] */

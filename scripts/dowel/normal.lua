@@ -183,7 +183,8 @@ end
 local function reward(plan, path, t, weight, name)
   if node.kind(t) == "scored" then
     at(plan, path, t, nil, nil)
-    return { model = t.model, weight = weight }
+    return { model = t.model, weight = weight, signed = t.signed, separator = t.separator,
+      steps = t.steps, implicit = t.implicit }
   end
   if node.kind(t) == "scorer" then
     plan.functions[name] = t.fn
