@@ -28,7 +28,7 @@ local function word(name, kind, keys, positions)
   end
 end
 
-word("model", "model", { "path", "adapter", "init" })
+word("model", "model", { "path", "adapter", "init", "freeze", "trains", "optimizer" })
 word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
 
 local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",
@@ -96,6 +96,16 @@ function d.scorer(fn)
   local t = node.made({ fn = fn }, "scorer", "scorer", { "fn" })
   if type(fn) ~= "function" then
     node.refuse(t, nil, "d.scorer: expected a function of a sample, got %s", node.describe(fn))
+  end
+  return t
+end
+
+-- A reward that is a model's own number: d.scored_by "rm", with models = { rm = d.model { ... } }.
+function d.scored_by(name)
+  local t = node.made({ model = name }, "scored", "scored_by", { "model" })
+  if type(name) ~= "string" or name == "" then
+    node.refuse(t, nil, "d.scored_by: expected the name of a model in models = { ... }, got %s",
+      name == "" and "an empty string" or node.describe(name))
   end
   return t
 end

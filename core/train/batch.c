@@ -15,13 +15,6 @@ static bool asked(const dw_use *u, int column)
     return (u->ask.columns & DOWEL_BIT(column)) != 0;
 }
 
-static double *with_grad(dw_batch *out, dw_arena *a, const dw_use *u, int column, size_t n)
-{
-    if (!asked(u, column) || (u->ask.detached & DOWEL_BIT(column)))
-        return NULL;
-    return out->col[column].grad = dw_arena_alloc(a, (n + 1) * sizeof(double));
-}
-
 static const double *nans(dw_arena *a, size_t n)
 {
     double *x = dw_arena_alloc(a, (n + 1) * sizeof *x);
@@ -30,46 +23,69 @@ static const double *nans(dw_arena *a, size_t n)
     return x;
 }
 
-static void put_model(dw_batch *out, dw_arena *a, const dw_observed *seen, const dw_use *u,
-                      size_t n)
+/* Of the choices that a task reads, those of this instance. */
+static const double *own_choices(dw_arena *a, const dw_observed *seen, const dw_use *u, size_t rows)
 {
-    static const dw_observed none = {0};
-    const dw_observed *o = seen ? seen : &none;
-    const struct {
-        int column;
-        const double *x;
-    } all[] = {{DOWEL_LOGP, o->logp},
-               {DOWEL_ENTROPY, o->entropy},
-               {DOWEL_MEAN_LOGP, o->mean_logp},
-               {DOWEL_TOP1, o->top1},
-               {DOWEL_COLLISION, o->collision},
-               {DOWEL_TOP_PROB, o->top_prob},
-               {DOWEL_MEAN_LOGIT, o->mean_logit}};
-    const double *blank = seen ? NULL : nans(a, n);
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (asked(u, all[i].column))
-            put(out, all[i].column, seen ? all[i].x : blank, n, 1);
-    out->grad_logp = with_grad(out, a, u, DOWEL_LOGP, n);
-    out->grad_entropy = with_grad(out, a, u, DOWEL_ENTROPY, n);
-    out->grad_mean_logp = with_grad(out, a, u, DOWEL_MEAN_LOGP, n);
+    const double *all = seen->x[DW_SEEN_CHOICES];
+    double *x = dw_arena_alloc(a, (rows * u->n_choice + 1) * sizeof *x);
+    for (size_t i = 0; i < rows; i++)
+        for (uint32_t k = 0; k < u->n_choice; k++)
+            x[i * u->n_choice + k] = all[i * seen->width[DW_SEEN_CHOICES] + u->choice[k]];
+    return x;
+}
+
+static uint32_t width_of(const dw_use *u, int seen)
+{
+    switch (seen) {
+    case DW_SEEN_VALUE:
+        return u->task->value_width;
+    case DW_SEEN_SCORE:
+        return u->task->score_width;
+    case DW_SEEN_CHOICES:
+        return u->n_choice;
+    default:
+        return 1;
+    }
+}
+
+static void put_model(dw_batch *out, dw_arena *a, const dw_observed *seen, const dw_use *u)
+{
+    for (int s = 0; s < DW_N_SEEN; s++) {
+        int column = dw_seen_column[s];
+        size_t rows = dw_seen_by_mark(s) ? out->n_mark : out->b.n_tok;
+        uint32_t width = width_of(u, s);
+        if (!asked(u, column))
+            continue;
+        const double *x = !seen                  ? nans(a, rows * width)
+                          : s == DW_SEEN_CHOICES ? own_choices(a, seen, u, rows)
+                                                 : seen->x[s];
+        put(out, column, x, rows, width);
+        if (s < DW_N_SEEN_GRAD && !(u->ask.detached & DOWEL_BIT(column)))
+            out->col[column].grad = out->grad[s] =
+                dw_arena_alloc(a, (rows * width + 1) * sizeof(double));
+    }
 }
 
 static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, const dw_observed *seen,
                                 const dw_use *u, size_t n)
 {
+    uint32_t heads = s->task->value_width;
     const struct {
         int column;
         const double *x;
-    } all[] = {{DOWEL_REF_LOGP, s->ref_logp},
-               {DOWEL_OLD_LOGP, s->old_logp},
-               {DOWEL_SAMPLER_LOGP, s->sampler_logp},
-               {DOWEL_ADVANTAGE, s->advantage}};
+        uint32_t width;
+    } all[] = {{DOWEL_REF_LOGP, s->ref_logp, 1},         {DOWEL_OLD_LOGP, s->old_logp, 1},
+               {DOWEL_SAMPLER_LOGP, s->sampler_logp, 1}, {DOWEL_TEACHER_LOGP, s->teacher_logp, 1},
+               {DOWEL_OLD_VALUE, s->old_value, heads},   {DOWEL_RETURN, s->ret, heads},
+               {DOWEL_ADVANTAGE, s->advantage, 1}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (asked(u, all[i].column) && all[i].x)
-            put(out, all[i].column, all[i].x + tok, n, 1);
+            put(out, all[i].column, all[i].x + tok * all[i].width, n, all[i].width);
     /* Given answers: every step is the first update on its batch, so the old policy is this one. */
     if (asked(u, DOWEL_OLD_LOGP) && !s->old_logp)
-        put(out, DOWEL_OLD_LOGP, seen ? seen->logp : NULL, n, 1);
+        put(out, DOWEL_OLD_LOGP, seen ? seen->x[DW_SEEN_LOGP] : NULL, n, 1);
+    if (asked(u, DOWEL_OLD_VALUE) && !s->old_value)
+        put(out, DOWEL_OLD_VALUE, seen ? seen->x[DW_SEEN_VALUE] : NULL, n, heads);
     if (s->token_reward)
         put(out, DOWEL_TOKEN_REWARD, s->token_reward + tok, n, 1);
 }
@@ -136,6 +152,7 @@ static void put_marks(dw_batch *out, dw_arena *a, const dw_set *s, size_t tok)
         for (uint32_t t = b->start[i]; t < b->start[i + 1]; t++)
             start[i + 1] += b->mark[t];
     }
+    out->n_mark = start[b->n_seq];
     if (!s->mark_label)
         return;
     double *label = dw_arena_alloc(a, (start[b->n_seq] + (size_t)1) * sizeof *label);
@@ -186,12 +203,12 @@ void dw_batch_build(dw_batch *out, dw_arena *a, const dw_set *s, size_t first, s
     size_t tok = n > 0 ? s->seq[first].tok : 0;
     put_structure(out, a, s, first, n);
     size_t n_tok = out->b.n_tok;
-    put_model(out, a, seen, use, n_tok);
+    put_marks(out, a, s, tok);
+    put_model(out, a, seen, use);
     put_token_constants(out, s, tok, seen, use, n_tok);
     put_numbers(out, a, s, first, n);
     put_fields(out, a, s, first, n, use);
     put_rewards(out, a, s, first, n);
-    put_marks(out, a, s, tok);
     out->b.mask = s->mask + tok;
     out->b.part = s->task->part;
     out->b.part_weight = s->task->part_weight;

@@ -8,11 +8,10 @@
 
 #include "base/alloc.h"
 #include "train/mix.h"
+#include "train/reference.h"
 
-#define TRAINED   "trained.safetensors"
-#define OPTIMIZER "optimizer.safetensors"
-#define STATE     "state.json"
-#define LIST      "checkpoint.json"
+#define STATE "state.json"
+#define LIST  "checkpoint.json"
 
 /* ---- tensors ---- */
 
@@ -71,6 +70,67 @@ static dw_status read_tensors(dw_arena *a, const dw_params *p, const char *dir, 
 
 static const char *const plain_prefix[] = {""};
 static const char *const moment_prefix[] = {"m.", "v."};
+static const char *const copy_prefix[] = {"", "ema."};
+
+/* "trained.safetensors" of the policy, "trained-NAME.safetensors" of another model. */
+static const char *file_of(dw_arena *a, const dw_job *job, const dw_live_model *m, const char *what)
+{
+    bool policy = m == job->models;
+    return dw_arena_printf(a, "%s%s%s.safetensors", what, policy ? "" : "-",
+                           policy ? "" : m->plan->name);
+}
+
+static dw_status write_models(dw_arena *a, const dw_job *job, const char *dir, dw_err *err)
+{
+    for (size_t i = 0; i < job->n_models; i++) {
+        const dw_live_model *m = &job->models[i];
+        const dw_optim *o = &m->optim;
+        if (!m->armed)
+            continue;
+        DW_TRY(write_tensors(a, o->p, dir, file_of(a, job, m, "trained"), plain_prefix,
+                             (dw_real *const[]){o->p->w}, 1, err));
+        DW_TRY(write_tensors(a, o->p, dir, file_of(a, job, m, "optimizer"), moment_prefix,
+                             (dw_real *const[]){o->m, o->v}, 2, err));
+    }
+    return DW_OK;
+}
+
+static dw_status read_models(dw_arena *a, dw_job *job, const char *dir, dw_err *err)
+{
+    for (size_t i = 0; i < job->n_models; i++) {
+        dw_live_model *m = &job->models[i];
+        const dw_optim *o = &m->optim;
+        if (!m->armed)
+            continue;
+        DW_TRY(read_tensors(a, o->p, dir, file_of(a, job, m, "trained"), plain_prefix,
+                            (dw_real *const[]){o->p->w}, 1, err));
+        if (o->m || o->v)
+            DW_TRY(read_tensors(a, o->p, dir, file_of(a, job, m, "optimizer"), moment_prefix,
+                                (dw_real *const[]){o->m, o->v}, 2, err));
+        dw_model_changed(m->m);
+    }
+    return DW_OK;
+}
+
+static dw_status move_copies(dw_arena *a, const dw_job *job, const char *dir, bool save,
+                             dw_err *err)
+{
+    for (size_t i = 0; i < job->n_reference; i++) {
+        const dw_params *copy = NULL;
+        const dw_refresh *f = dw_reference_refresh(job->reference[i], &copy);
+        if (!f)
+            continue;
+        const char *file = dw_arena_printf(a, "follows-%zu.safetensors", i);
+        dw_real *const arena[] = {copy->w, f->ema};
+        if (save) {
+            DW_TRY(write_tensors(a, copy, dir, file, copy_prefix, arena, 2, err));
+        } else {
+            DW_TRY(read_tensors(a, copy, dir, file, copy_prefix, arena, 2, err));
+            dw_reference_restored(job->reference[i]);
+        }
+    }
+    return DW_OK;
+}
 
 /* ---- plugin states ---- */
 
@@ -144,20 +204,44 @@ static void put_tasks(const dw_job *job, dw_buf *b)
     }
 }
 
-static dw_status write_state(dw_arena *a, const dw_job *job, const dw_optim *o,
-                             const dw_trainer_state *s, const char *dir, dw_err *err)
+/* Updates of every model that trains, and the steps that every following copy has seen. */
+static void put_counters(const dw_job *job, dw_buf *b)
+{
+    const char *comma = "";
+    dw_buf_adds(b, "\"updates\":{");
+    for (size_t i = 0; i < job->n_models; i++) {
+        if (!job->models[i].armed)
+            continue;
+        dw_buf_adds(b, comma);
+        dw_json_put_cstr(b, job->models[i].plan->name);
+        dw_buf_printf(b, ":%ld", job->models[i].optim.step);
+        comma = ",";
+    }
+    dw_buf_adds(b, "},\"follows\":[");
+    for (size_t i = 0; i < job->n_reference; i++) {
+        const dw_params *copy;
+        const dw_refresh *f = dw_reference_refresh(job->reference[i], &copy);
+        dw_buf_printf(b, "%s%" PRIu64, i ? "," : "", f ? f->step : 0);
+    }
+    dw_buf_adds(b, "]");
+}
+
+static dw_status write_state(dw_arena *a, const dw_job *job, const dw_trainer_state *s,
+                             const char *dir, dw_err *err)
 {
     dw_buf b = {0}, plugins = {0};
     states out = {.dir = dir, .a = a, .json = &plugins, .err = err};
     dw_buf_adds(&plugins, "");
     dw_task_instances(job, save_state, &out);
     dw_buf_printf(&b,
-                  "{\"format\":1,\"step\":%" PRIu64 ",\"updates\":%ld,\"skipped_in_a_row\":%" PRIu32
+                  "{\"format\":2,\"step\":%" PRIu64 ",\"skipped_in_a_row\":%" PRIu32
                   ",\"n_tokens\":%" PRIu64 ",\"metrics_bytes\":%" PRIu64
                   ",\"samples_bytes\":%" PRIu64 ",\"seen_eval_step\":%" PRIu64
-                  ",\"stopped_early\":%s,\"tasks\":{",
-                  s->step, o->step, s->skipped_in_a_row, s->n_tokens, s->metrics_bytes,
-                  s->samples_bytes, s->seen_eval_step, s->stopped_early ? "true" : "false");
+                  ",\"stopped_early\":%s,",
+                  s->step, s->skipped_in_a_row, s->n_tokens, s->metrics_bytes, s->samples_bytes,
+                  s->seen_eval_step, s->stopped_early ? "true" : "false");
+    put_counters(job, &b);
+    dw_buf_adds(&b, ",\"tasks\":{");
     put_tasks(job, &b);
     dw_buf_adds(&b, "},\"mix\":");
     dw_mix_put(job->mix, &b);
@@ -195,13 +279,40 @@ static dw_status read_task(const dw_json *tasks, dw_live_task *t, dw_err *err)
     return DW_OK;
 }
 
-static dw_status read_state(dw_arena *a, dw_job *job, dw_optim *o, dw_trainer_state *s,
-                            const dw_json *v, const char *dir, dw_err *err)
+static dw_status get_counters(dw_job *job, const dw_json *v, dw_err *err)
 {
-    uint64_t updates = 0, skipped = 0;
+    const dw_json *follows = dw_json_get(v, "follows");
+    uint64_t n;
+    for (size_t i = 0; i < job->n_models; i++) {
+        dw_live_model *m = &job->models[i];
+        if (!m->armed)
+            continue;
+        DW_TRY(get_u64(dw_json_get(v, "updates"), m->plan->name, &n, err));
+        m->optim.step = (long)n;
+    }
+    if (dw_json_len(follows) != job->n_reference)
+        return dw_fail(err, DW_E_INPUT, "'follows' counts %zu copies, this run has %zu",
+                       dw_json_len(follows), job->n_reference);
+    const dw_json *e = dw_json_first(follows);
+    for (size_t i = 0; i < job->n_reference; i++, e = dw_json_next(e)) {
+        const dw_params *copy;
+        int64_t step = 0;
+        dw_refresh *f = dw_reference_refresh(job->reference[i], &copy);
+        if (!dw_json_int(e, &step) || step < 0)
+            return dw_fail(err, DW_E_INPUT, "'follows' holds something that is not a count");
+        if (f)
+            f->step = (uint64_t)step;
+    }
+    return DW_OK;
+}
+
+static dw_status read_state(dw_arena *a, dw_job *job, dw_trainer_state *s, const dw_json *v,
+                            const char *dir, dw_err *err)
+{
+    uint64_t skipped = 0;
     *s = (dw_trainer_state){0};
     DW_TRY(get_u64(v, "step", &s->step, err));
-    DW_TRY(get_u64(v, "updates", &updates, err));
+    DW_TRY(get_counters(job, v, err));
     DW_TRY(get_u64(v, "skipped_in_a_row", &skipped, err));
     DW_TRY(get_u64(v, "n_tokens", &s->n_tokens, err));
     DW_TRY(get_u64(v, "metrics_bytes", &s->metrics_bytes, err));
@@ -209,7 +320,6 @@ static dw_status read_state(dw_arena *a, dw_job *job, dw_optim *o, dw_trainer_st
     DW_TRY(get_u64(v, "seen_eval_step", &s->seen_eval_step, err));
     DW_TRY(dw_json_get_bool(v, "stopped_early", false, &s->stopped_early, err));
     s->skipped_in_a_row = (uint32_t)skipped;
-    o->step = (long)updates;
     job->step = s->step;
     for (size_t i = 0; i < job->n_task; i++)
         DW_TRY(read_task(dw_json_get(v, "tasks"), &job->task[i], err));
@@ -308,24 +418,22 @@ static dw_status verify(dw_arena *a, const char *dir, dw_err *err)
 
 /* ---- both ways ---- */
 
-static dw_status save_into(dw_arena *a, const dw_job *job, const dw_optim *o,
-                           const dw_trainer_state *s, const char *dir, dw_err *err)
+static dw_status save_into(dw_arena *a, const dw_job *job, const dw_trainer_state *s,
+                           const char *dir, dw_err *err)
 {
-    const dw_params *p = o->p;
-    DW_TRY(write_tensors(a, p, dir, TRAINED, plain_prefix, (dw_real *const[]){p->w}, 1, err));
-    DW_TRY(
-        write_tensors(a, p, dir, OPTIMIZER, moment_prefix, (dw_real *const[]){o->m, o->v}, 2, err));
-    DW_TRY(write_state(a, job, o, s, dir, err));
+    DW_TRY(write_models(a, job, dir, err));
+    DW_TRY(move_copies(a, job, dir, true, err));
+    DW_TRY(write_state(a, job, s, dir, err));
     return write_list(a, dir, s->step, err);
 }
 
-dw_status dw_checkpoint_save(const dw_job *job, const dw_optim *o, const dw_trainer_state *s,
-                             const char *dir, dw_err *err)
+dw_status dw_checkpoint_save(const dw_job *job, const dw_trainer_state *s, const char *dir,
+                             dw_err *err)
 {
     dw_arena a = {0};
     dw_stage stage;
     DW_TRY(dw_stage_begin(&stage, dir, true, err));
-    dw_status st = save_into(&a, job, o, s, stage.path, err);
+    dw_status st = save_into(&a, job, s, stage.path, err);
     if (st >= 0)
         st = dw_stage_commit(&stage, err);
     else
@@ -334,31 +442,26 @@ dw_status dw_checkpoint_save(const dw_job *job, const dw_optim *o, const dw_trai
     return st;
 }
 
-static dw_status restore(dw_arena *a, dw_job *job, dw_optim *o, const char *dir,
-                         dw_trainer_state *s, dw_err *err)
+static dw_status restore(dw_arena *a, dw_job *job, const char *dir, dw_trainer_state *s,
+                         dw_err *err)
 {
-    const dw_params *p = o->p;
     DW_TRY(verify(a, dir, err));
-    DW_TRY(read_tensors(a, p, dir, TRAINED, plain_prefix, (dw_real *const[]){p->w}, 1, err));
-    if (o->m || o->v)
-        DW_TRY(read_tensors(a, p, dir, OPTIMIZER, moment_prefix, (dw_real *const[]){o->m, o->v}, 2,
-                            err));
-    dw_model_changed(job->model);
+    DW_TRY(read_models(a, job, dir, err));
+    DW_TRY(move_copies(a, job, dir, false, err));
     const char *path = dw_path_join(a, dir, STATE);
     dw_json *root = NULL;
     DW_TRY(dw_json_read(path, 1 << 24, &root, err));
-    dw_status st = read_state(a, job, o, s, root, dir, err);
+    dw_status st = read_state(a, job, s, root, dir, err);
     if (st < 0)
         dw_err_prefix(err, "%s", path);
     dw_json_free(root);
     return st;
 }
 
-dw_status dw_checkpoint_restore(dw_job *job, dw_optim *o, const char *dir, dw_trainer_state *s,
-                                dw_err *err)
+dw_status dw_checkpoint_restore(dw_job *job, const char *dir, dw_trainer_state *s, dw_err *err)
 {
     dw_arena a = {0};
-    dw_status st = restore(&a, job, o, dir, s, err);
+    dw_status st = restore(&a, job, dir, s, err);
     dw_arena_finish(&a);
     return st;
 }

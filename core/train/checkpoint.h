@@ -1,7 +1,11 @@
 /* Trainer state on disk: RUN/checkpoint-N, complete or absent.
  *
- *   trained.safetensors    parameters that training moves, float32
- *   optimizer.safetensors  the optimiser's arenas ("m.NAME", "v.NAME"); absent when it has none
+ *   trained.safetensors    parameters that training moves, float32; of a model of "models" in
+ *                          trained-NAME.safetensors
+ *   optimizer.safetensors  the optimiser's arenas ("m.NAME", "v.NAME"); absent when it has none;
+ *                          optimizer-NAME.safetensors
+ *   follows-K.safetensors  a frozen copy that follows its model: its parameters, and the averages
+ *                          of a BEMA ("ema.NAME")
  *   plugin-K.state         one blob per plugin instance with state, in plan order
  *   state.json             step, cursors, evaluation bookkeeping, sizes of the logs
  *   checkpoint.json        size and SHA-256 of every file above
@@ -11,7 +15,6 @@
 #ifndef DW_TRAIN_CHECKPOINT_H
 #define DW_TRAIN_CHECKPOINT_H
 
-#include "train/optim.h"
 #include "train/task.h"
 
 /* What a checkpoint holds beside the tensors and what the job itself knows. */
@@ -24,12 +27,12 @@ typedef struct dw_trainer_state {
     bool stopped_early;
 } dw_trainer_state;
 
-dw_status dw_checkpoint_save(const dw_job *job, const dw_optim *o, const dw_trainer_state *s,
-                             const char *dir, dw_err *err);
-/* Restores weights (dw_model_changed is called), optimiser, cursors, bookkeeping and plugin states.
- * A file that is missing, has another size or another hash is DW_E_INPUT and named. */
-dw_status dw_checkpoint_restore(dw_job *job, dw_optim *o, const char *dir, dw_trainer_state *s,
-                                dw_err *err);
+dw_status dw_checkpoint_save(const dw_job *job, const dw_trainer_state *s, const char *dir,
+                             dw_err *err);
+/* Restores weights (dw_model_changed is called), optimisers, copies, cursors, bookkeeping and
+ * plugin states. A file that is missing, has another size or another hash is DW_E_INPUT and named.
+ */
+dw_status dw_checkpoint_restore(dw_job *job, const char *dir, dw_trainer_state *s, dw_err *err);
 /* The newest "checkpoint-N" of a run; *step of it. DW_E_INPUT when there is none. */
 dw_status dw_checkpoint_newest(dw_arena *a, const char *run, const char **dir, uint64_t *step,
                                dw_err *err);

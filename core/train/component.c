@@ -40,7 +40,7 @@ static void release(dw_components *c)
 
 dw_status dw_components_begin(dw_components *c, dw_job *job, dw_err *err)
 {
-    *c = (dw_components){.job = job, .p = dw_model_trained(job->model)};
+    *c = (dw_components){.job = job, .p = dw_model_trained(dw_models_lead(job)->m)};
     c->cap = dw_components_most(job);
     c->item = dw_zalloc(c->cap + 1, sizeof *c->item);
     for (size_t i = 0; i < c->cap; i++) {

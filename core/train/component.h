@@ -1,5 +1,6 @@
-/* The gradients of a step's objectives one by one: their norms and angles, and what they are
- * combined to. Costs one parameter-sized buffer and one forward and backward pass per objective. */
+/* The gradients of a step's objectives one by one, of the model that a run is about (further models
+ * get the plain sum): their norms and angles, and what they are combined to. Costs one
+ * parameter-sized buffer and one forward and backward pass per objective. */
 #ifndef DW_TRAIN_COMPONENT_H
 #define DW_TRAIN_COMPONENT_H
 

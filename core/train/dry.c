@@ -67,7 +67,8 @@ static dw_status shape_of(dw_live *l, dw_live_task *t, shape *s, dw_err *err)
     dw_arena a = {0};
     dw_status st = DW_OK;
     uint64_t steps = t->plan->rollout ? 1 : LOOK;
-    *s = (shape){.need = {.save = true, .entropy_grad = t->entropy_grad}};
+    *s =
+        (shape){.need = {.save = true, .entropy_grad = (t->moved & DOWEL_BIT(DOWEL_ENTROPY)) != 0}};
     for (uint64_t k = 0; k < steps && st >= 0; k++) {
         dw_set set;
         st = t->plan->rollout
@@ -93,7 +94,24 @@ static size_t generation_bytes(const dw_live *l, const dw_live_task *t)
     }
     size_t live = (size_t)t->plan->rows * r->samples;
     live = live < 32 ? live : 32;
-    return dw_generate_bytes(l->job.model, t->plan->rows, longest, live, r->max_tokens);
+    return dw_generate_bytes(t->model->m, t->plan->rows, longest, live, r->max_tokens);
+}
+
+/* Which models a task runs, where there are several. */
+static void put_roles(const dw_live_task *t, dw_buf *out)
+{
+    const dw_plan_task *p = t->plan;
+    const dw_live_model *all = t->job->models;
+    if (t->job->n_models == 1)
+        return;
+    dw_buf_printf(out, "  model       %s\n", t->model->plan->name);
+    if (t->critic)
+        dw_buf_printf(out, "  critic      %s\n",
+                      t->critic == t->model ? "a value head on the model" : t->critic->plan->name);
+    if (p->reference >= 0)
+        dw_buf_printf(out, "  reference   %s\n", all[p->reference].plan->name);
+    if (p->teacher >= 0)
+        dw_buf_printf(out, "  teacher     %s\n", all[p->teacher].plan->name);
 }
 
 static void put_task(const dw_live *l, size_t i, const shape *s, dw_buf *out)
@@ -104,6 +122,7 @@ static void put_task(const dw_live *l, size_t i, const shape *s, dw_buf *out)
     dw_buf_printf(out, "  data        %zu %s, %" PRIu64 " tokens, longest row %u\n",
                   dw_dataset_len(t->data), dw_data_type_name(t->plan->data.spec.type), c->tokens,
                   c->longest);
+    put_roles(t, out);
     if (t->plan->rollout)
         dw_buf_printf(out, "  rollout     %u samples of up to %u tokens a prompt\n",
                       t->plan->rollout->samples, t->plan->rollout->max_tokens);
@@ -119,32 +138,78 @@ static void put_task(const dw_live *l, size_t i, const shape *s, dw_buf *out)
                       dw_dataset_len(t->eval), t->plan->eval->every, t->plan->eval->metric);
 }
 
-static void put_memory(const dw_live *l, size_t pass, size_t generation, dw_buf *out)
+typedef struct memory {
+    size_t weights, grads, optim, pass, generation;
+} memory;
+
+static void add_model(memory *y, const dw_job *job, const dw_live_model *m)
 {
-    dw_model *m = l->job.model;
-    double mib = 1024.0 * 1024.0;
-    const dw_params *trained = dw_model_trained(m), *base = dw_model_base(m);
-    size_t weights = base->n * sizeof(dw_real), grads = trained->n * sizeof(dw_real);
-    if (dw_components_ever(&l->job))
-        grads += dw_components_most(&l->job) * trained->n * sizeof(dw_real);
+    const dw_params *trained = dw_model_trained(m->m), *base = dw_model_base(m->m);
+    y->weights += base->n * sizeof(dw_real);
     if (trained != base)
-        weights += trained->n * sizeof(dw_real);
-    size_t optim = dw_optim_bytes(l->job.plan, trained->n);
+        y->weights += trained->n * sizeof(dw_real);
+    if (!m->plan->trains)
+        return;
+    y->grads += trained->n * sizeof(dw_real);
+    if (m == dw_models_lead(job) && dw_components_ever(job))
+        y->grads += dw_components_most(job) * trained->n * sizeof(dw_real);
+    y->optim += dw_optim_bytes(&m->plan->optimizer, trained->n);
+}
+
+/* What a micro-batch takes in every model that a task runs it through; those stay mapped. */
+static size_t pass_bytes(const dw_live_task *t, const shape *s)
+{
+    dw_engine_need need = s->need, still = s->need;
+    const dw_plan_task *p = t->plan;
+    const dw_live_model *all = t->job->models;
+    size_t n = 0;
+    still.save = still.entropy_grad = false;
+    if (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE)) {
+        need.divergence_pairs = need.head_pairs;
+        need.divergence_top_k = t->divergence.top_k;
+        const dw_live_model *q = p->teacher >= 0 ? &all[p->teacher] : t->model;
+        need.divergence_width = dw_model_description(q->m)->d;
+        n += dw_engine_bytes(q->m, &still);
+    }
+    n += dw_engine_bytes(t->model->m, &need);
+    if (t->critic && t->critic != t->model) {
+        need.divergence_pairs = 0;
+        n += dw_engine_bytes(t->critic->m, &need);
+    }
+    return n;
+}
+
+static void put_memory(const memory *y, dw_buf *out)
+{
+    double mib = 1024.0 * 1024.0;
     dw_buf_printf(out,
                   "memory        weights %.1f MiB, gradients %.1f, optimiser %.1f, a micro-batch "
                   "%.1f, sampling %.1f\n"
                   "              about %.2f GiB at most (%.2f GiB are free); packed weight panels "
                   "come on top\n",
-                  (double)weights / mib, (double)grads / mib, (double)optim / mib,
-                  (double)pass / mib, (double)generation / mib,
-                  (double)(weights + grads + optim + pass + generation) / mib / 1024,
+                  (double)y->weights / mib, (double)y->grads / mib, (double)y->optim / mib,
+                  (double)y->pass / mib, (double)y->generation / mib,
+                  (double)(y->weights + y->grads + y->optim + y->pass + y->generation) / mib / 1024,
                   (double)dw_mem_available_kib() / mib);
+}
+
+static void put_models(const dw_live *l, dw_buf *out)
+{
+    for (size_t i = 1; i < l->job.n_models; i++) {
+        const dw_live_model *m = &l->job.models[i];
+        dw_buf_printf(out, "model %s: %s (%zu parameters, %zu trained)\n", m->plan->name,
+                      dw_model_dir(m->m), dw_model_n_params(m->m),
+                      m->plan->trains ? dw_model_trained(m->m)->n : (size_t)0);
+    }
 }
 
 static dw_status describe(dw_live *l, dw_buf *out, dw_err *err)
 {
     const dw_plan *p = l->job.plan;
-    size_t pass = 0, generation = 0;
+    memory y = {0};
+    size_t copy = 0; /* of the start, where full training opens a second one */
+    for (size_t i = 0; i < l->job.n_models; i++)
+        add_model(&y, &l->job, &l->job.models[i]);
     for (size_t i = 0; i < l->job.n_task; i++) {
         const dw_live_task *t = &l->job.task[i];
         char name[256];
@@ -152,18 +217,23 @@ static dw_status describe(dw_live *l, dw_buf *out, dw_err *err)
         dw_data_counts_print(dw_dataset_counts(t->data), name, out);
     }
     dw_buf_printf(out, "%s: %" PRIu64 " steps, %s, model %s (%zu parameters, %zu trained)\n",
-                  p->name, p->steps, p->optimizer, dw_model_dir(l->job.model),
-                  dw_model_n_params(l->job.model), dw_model_trained(l->job.model)->n);
+                  p->name, p->steps, p->optimizer.kind, dw_model_dir(l->job.model),
+                  dw_model_n_params(l->job.model),
+                  p->model[0].trains ? dw_model_trained(l->job.model)->n : (size_t)0);
+    put_models(l, out);
     for (size_t i = 0; i < l->job.n_task; i++) {
         shape s;
         DW_TRY(shape_of(l, &l->job.task[i], &s, err));
         put_task(l, i, &s, out);
-        size_t b = dw_engine_bytes(l->job.model, &s.need);
-        pass = b > pass ? b : pass;
+        size_t b = pass_bytes(&l->job.task[i], &s);
+        y.pass = b > y.pass ? b : y.pass;
         b = generation_bytes(l, &l->job.task[i]);
-        generation = b > generation ? b : generation;
+        y.generation = b > y.generation ? b : y.generation;
+        b = dw_reference_bytes(&l->job.task[i]);
+        copy = b > copy ? b : copy;
     }
-    put_memory(l, pass, generation, out);
+    y.weights += copy;
+    put_memory(&y, out);
     if (l->o->out)
         dw_buf_printf(out, "would write   %s; nothing was started\n", l->o->out);
     return DW_OK;

@@ -8,22 +8,21 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "train/constants.h"
 #include "train/pass.h"
 #include "train/progress.h"
-#include "train/reference.h"
 #include "train/reward.h"
 #include "train/rollout.h"
 
 /* ---- measuring ---- */
 
-static dw_status eval_given(dw_live_task *t, dw_engine *e, dw_arena *a, dw_err *err)
+static dw_status eval_given(dw_live_task *t, dw_arena *a, dw_err *err)
 {
     dw_set s;
     DW_TRY(dw_set_from_eval(&s, t, a, err));
     s.step = t->job->step;
-    if (t->columns & DOWEL_BIT(DOWEL_REF_LOGP))
-        DW_TRY(dw_reference_fill(t->job->reference, &s, true, err));
-    dw_pass p = {.job = t->job, .engine = e, .set = &s, .weight = 1, .each_unit = !t->by_step};
+    DW_TRY(dw_constants_fill(&s, true, err));
+    dw_pass p = {.job = t->job, .set = &s, .weight = 1, .each_unit = !t->by_step};
     DW_TRY(dw_pass_run(&p, err));
     if (t->n_objective > 1) { /* beside the losses of each */
         char name[512];
@@ -111,7 +110,7 @@ static void rename_into(const dw_live_task *t, const dw_metrics *from, dw_metric
     dw_buf_finish(&rows);
 }
 
-dw_status dw_eval_task(dw_live_task *t, dw_engine *e, dw_metrics *out, dw_err *err)
+dw_status dw_eval_task(dw_live_task *t, dw_metrics *out, dw_err *err)
 {
     dw_job *job = t->job;
     dw_metrics here = {.keep_parts = true}, *outer = job->sink;
@@ -124,7 +123,7 @@ dw_status dw_eval_task(dw_live_task *t, dw_engine *e, dw_metrics *out, dw_err *e
     if (job->progress)
         dw_progress_phase(job->progress, "evaluating", 0, dw_dataset_len(t->eval));
     job->sink = &here;
-    dw_status st = prompts ? eval_prompts(t, &a, err) : eval_given(t, e, &a, err);
+    dw_status st = prompts ? eval_prompts(t, &a, err) : eval_given(t, &a, err);
     job->sink = outer;
     if (st >= 0)
         rename_into(t, &here, out);

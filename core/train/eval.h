@@ -8,7 +8,7 @@
  * interval. Prompts: answers are sampled (greedy where one is asked for, else at the rollout's
  * temperature) and scored. Names get "eval_" behind the task's prefix; "eval_rows" counts rows.
  * Nothing of the training state changes. */
-dw_status dw_eval_task(dw_live_task *t, dw_engine *e, dw_metrics *out, dw_err *err);
+dw_status dw_eval_task(dw_live_task *t, dw_metrics *out, dw_err *err);
 /* Books the result: *gained when the task's metric is the best so far. DW_E_RECIPE when the metric
  * does not exist (the message lists those that do). */
 dw_status dw_eval_book(dw_live_task *t, const dw_metrics *m, uint64_t step, bool *gained,

@@ -1,8 +1,8 @@
 /* Takes what a task trains on in one step: rows, or sampled answers with their rewards. */
 #include "train/gather.h"
 
+#include "train/constants.h"
 #include "train/credit.h"
-#include "train/reference.h"
 #include "train/reward.h"
 #include "train/rollout.h"
 
@@ -13,8 +13,7 @@ static dw_status gather_rollout(dw_live_task *t, dw_arena *a, uint64_t step, dw_
     DW_TRY(dw_rollout_step(t, a, t->cursor, step, out, err));
     if (job->sink)
         dw_rollout_metrics(out, t->prefix, job->sink);
-    if (t->columns & DOWEL_BIT(DOWEL_REF_LOGP))
-        DW_TRY(dw_reference_fill(job->reference, out, false, err));
+    DW_TRY(dw_constants_fill(out, false, err));
     DW_TRY(dw_reward_score(out, err));
     DW_TRY(dw_credit_assign(out, err));
     if (job->sink)
@@ -30,7 +29,5 @@ dw_status dw_gather(dw_live_task *t, dw_arena *a, uint64_t step, dw_set *out, dw
     if (t->plan->rollout)
         return gather_rollout(t, a, step, out, err);
     DW_TRY(dw_set_from_rows(out, t, a, t->cursor, t->plan->rows, step, err));
-    if (t->columns & DOWEL_BIT(DOWEL_REF_LOGP))
-        DW_TRY(dw_reference_fill(t->job->reference, out, true, err));
-    return DW_OK;
+    return dw_constants_fill(out, true, err);
 }

@@ -24,16 +24,6 @@ static dw_status open_registry(dw_live *l, dw_err *err)
     return dw_registry_create(dir, n, &l->job.reg, err);
 }
 
-static dw_status open_model(dw_live *l, dw_err *err)
-{
-    const dw_plan *p = l->job.plan;
-    dw_model_options o = {
-        .trainable = true, .lora = p->has_lora ? &p->lora : NULL, .seed = p->seed};
-    if (p->model_init)
-        return dw_model_init(&l->x, p->model_path, &o, &l->job.model, err);
-    return dw_model_open(&l->x, p->model_path, &o, &l->job.model, err);
-}
-
 dw_status dw_live_open(dw_live *l, dw_plan *p, const dw_callbacks *cb, const dw_run_options *o,
                        dw_err *err)
 {
@@ -46,26 +36,15 @@ dw_status dw_live_open(dw_live *l, dw_plan *p, const dw_callbacks *cb, const dw_
     DW_TRY(dw_exec_init(&l->x, o->threads ? o->threads : p->threads, o->kernel, err));
     l->x_ready = true;
     DW_TRY(open_registry(l, err));
-    DW_TRY(open_model(l, err));
     DW_TRY(dw_task_open_all(&l->job, err));
     dw_plan_settle(p, dw_dataset_len(l->job.task[0].data)); /* without the rows that were dropped */
     return DW_OK;
 }
 
-static bool wants_reference(const dw_job *job)
-{
-    for (size_t i = 0; i < job->n_task; i++)
-        if (job->task[i].columns & DOWEL_BIT(DOWEL_REF_LOGP))
-            return true;
-    return false;
-}
-
 dw_status dw_live_arm(dw_live *l, dw_err *err)
 {
-    DW_TRY(dw_engine_create(l->job.model, &l->engine, err));
-    DW_TRY(dw_optim_init(&l->optim, &l->x, dw_model_trained(l->job.model), l->job.plan, err));
-    if (wants_reference(&l->job))
-        l->job.reference = dw_reference_create(&l->job, l->engine, true);
+    DW_TRY(dw_models_arm(&l->job, err));
+    DW_TRY(dw_references_arm(&l->job, true, err));
     l->stale = dw_arena_alloc(&l->arena, (l->job.n_task + 1) * sizeof *l->stale);
     return DW_OK;
 }
@@ -75,12 +54,9 @@ void dw_live_close(dw_live *l)
     dw_progress_end(&l->progress);
     dw_writer_abandon(l->metrics_log);
     dw_writer_abandon(l->samples_log);
-    dw_reference_destroy(l->job.reference);
-    dw_generator_destroy(l->job.gen);
+    dw_references_close(&l->job);
+    dw_models_close(&l->job);
     dw_task_close_all(&l->job);
-    dw_optim_finish(&l->optim);
-    dw_engine_destroy(l->engine);
-    dw_model_free(l->job.model);
     dw_registry_destroy(l->job.reg);
     if (l->x_ready)
         dw_exec_finish(&l->x);
@@ -164,17 +140,15 @@ dw_status dw_live_save(dw_live *l, dw_err *err)
     snprintf(name, sizeof name, "checkpoint-%" PRIu64, l->job.step);
     dw_progress_phase(&l->progress, "saving", 0, 1);
     DW_TRY(flush_logs(l, err));
-    if (l->job.reference)
-        DW_TRY(dw_reference_save(l->job.reference, dw_live_path(l, "reference.cache"), err));
-    DW_TRY(dw_checkpoint_save(&l->job, &l->optim, &l->state, dw_live_path(l, name), err));
+    DW_TRY(dw_references_save_caches(&l->job, l->o->out, err));
+    DW_TRY(dw_checkpoint_save(&l->job, &l->state, dw_live_path(l, name), err));
     l->saved_step = l->job.step;
     return dw_checkpoint_prune(l->o->out, l->job.plan->keep, err);
 }
 
-static dw_status export_into(dw_live *l, const char *dir, const char *extra_name,
+static dw_status export_into(dw_live *l, const dw_model *m, const char *dir, const char *extra_name,
                              const dw_buf *extra, dw_err *err)
 {
-    dw_model *m = l->job.model;
     if (dw_model_has_adapter(m))
         DW_TRY(dw_model_save_adapter(m, dir, err));
     else
@@ -184,12 +158,12 @@ static dw_status export_into(dw_live *l, const char *dir, const char *extra_name
     return dw_file_write(dw_path_join(&l->arena, dir, extra_name), extra->ptr, extra->len, err);
 }
 
-dw_status dw_live_export(dw_live *l, const char *name, const char *extra_name, const dw_buf *extra,
-                         dw_err *err)
+dw_status dw_live_export(dw_live *l, const dw_live_model *m, const char *name,
+                         const char *extra_name, const dw_buf *extra, dw_err *err)
 {
     dw_stage s;
     DW_TRY(dw_stage_begin(&s, dw_live_path(l, name), true, err));
-    dw_status st = export_into(l, s.path, extra_name, extra, err);
+    dw_status st = export_into(l, m->m, s.path, extra_name, extra, err);
     if (st < 0) {
         dw_stage_abort(&s);
         return st;

@@ -13,8 +13,6 @@ typedef struct dw_live {
     const dw_run_options *o;
     dw_exec x;
     bool x_ready;
-    dw_engine *engine;
-    dw_optim optim;
     dw_trainer_state state;
     dw_progress progress;
     dw_metrics metrics;
@@ -27,10 +25,10 @@ typedef struct dw_live {
     uint32_t *stale;     /* per task: steps in a row that taught little; a warning at 20 */
 } dw_live;
 
-/* Kernels, plugins, model and data; not the engine and not the optimiser. */
+/* Kernels, plugins, models and data; no engines and no optimisers. */
 dw_status dw_live_open(dw_live *l, dw_plan *p, const dw_callbacks *cb, const dw_run_options *o,
                        dw_err *err);
-/* The engine, the optimiser's arenas, the reference where somebody asks for it. */
+/* The engines, the optimisers' arenas, the references where somebody asks for one. */
 dw_status dw_live_arm(dw_live *l, dw_err *err);
 void dw_live_close(dw_live *l);
 
@@ -44,9 +42,9 @@ void dw_live_print_data(const dw_live *l);
 dw_status dw_live_train(dw_live *l, dw_err *err);
 /* A checkpoint of the current step; old ones are pruned. */
 dw_status dw_live_save(dw_live *l, dw_err *err);
-/* The trained model as a folder (replaced if it exists): full, or an adapter. extra: text of
+/* A trained model as a folder (replaced if it exists): full, or an adapter. extra: text of
  * extra_name inside it, or NULL. */
-dw_status dw_live_export(dw_live *l, const char *name, const char *extra_name, const dw_buf *extra,
-                         dw_err *err);
+dw_status dw_live_export(dw_live *l, const dw_live_model *m, const char *name,
+                         const char *extra_name, const dw_buf *extra, dw_err *err);
 
 #endif

@@ -73,6 +73,21 @@ typedef struct step_numbers {
     bool skipped;
 } step_numbers;
 
+/* The models beside the lead that train. */
+static void put_further(const dw_job *job, bool skipped, dw_buf *b)
+{
+    char key[128];
+    for (size_t i = 0; i < job->n_models; i++) {
+        const dw_live_model *m = &job->models[i];
+        if (!m->plan->trains || !m->prefix[0])
+            continue;
+        snprintf(key, sizeof key, "%sgrad_norm", m->prefix);
+        put_number(b, key, skipped ? NAN : m->norm);
+        snprintf(key, sizeof key, "%slearning_rate", m->prefix);
+        put_number(b, key, m->lr);
+    }
+}
+
 static dw_status write_step(dw_live *l, const step_numbers *n, dw_err *err)
 {
     dw_buf b = {0};
@@ -81,6 +96,7 @@ static dw_status write_step(dw_live *l, const step_numbers *n, dw_err *err)
     put_number(&b, "loss", n->loss);
     put_number(&b, "grad_norm", n->norm);
     put_number(&b, "learning_rate", n->lr);
+    put_further(&l->job, n->skipped, &b);
     put_number(&b, "num_tokens", (double)l->state.n_tokens);
     if (n->skipped)
         dw_buf_adds(&b, ",\"skipped\":1");
@@ -167,13 +183,18 @@ static void warn_when_stale(dw_live *l)
  * answer may be trained on. */
 static dw_status try_step(dw_live *l, dw_step_result *r, double *norm, dw_err *err)
 {
-    DW_TRY(dw_step_gradient(&l->job, l->engine, r, err));
+    const dw_live_model *bad;
+    DW_TRY(dw_step_gradient(&l->job, r, err));
     if (r->trained_tokens == 0)
         return dw_fail(err, DW_E_INPUT,
                        "no sampled answer may be trained on (all unscored or rejected by the "
                        "estimator); samples.jsonl holds them");
-    *norm = dw_optim_norm(&l->optim);
-    if (!isfinite(r->loss) || !isfinite(*norm))
+    bool finite = dw_models_norms(&l->job, &bad);
+    *norm = dw_models_lead(&l->job)->norm;
+    if (!finite && bad->prefix[0])
+        return dw_fail(err, DW_E_NUMERIC, "loss is %g and the norm of the gradient of '%s' is %g",
+                       r->loss, bad->plan->name, bad->norm);
+    if (!finite || !isfinite(r->loss))
         return dw_fail(err, DW_E_NUMERIC, "loss is %g and the gradient's norm is %g", r->loss,
                        *norm);
     return DW_OK;
@@ -219,6 +240,7 @@ static dw_status one_step(dw_live *l, dw_err *err)
     dw_job *job = &l->job;
     dw_step_result r;
     dw_err reason = {{0}};
+    const dw_live_model *lead = dw_models_lead(job);
     step_numbers n = {.loss = NAN, .norm = NAN};
     dw_metrics_clear(&l->metrics);
     job->sink = &l->metrics;
@@ -231,12 +253,11 @@ static dw_status one_step(dw_live *l, dw_err *err)
         save_before_end(l);
         return st;
     }
-    n.lr = dw_schedule_at(&job->plan->lr, job->step, job->plan->steps) * dw_mix_rate(job->mix);
+    n.lr = dw_models_rate(job, lead, job->step);
     if (!n.skipped) {
         n.loss = r.loss;
-        dw_optim_update(&l->optim, n.lr, n.norm);
-        dw_model_changed(job->model);
-        dw_reference_moved(job->reference);
+        dw_models_update(job, job->step);
+        dw_references_stepped(job);
         DW_TRY(dw_step_end(job, job->step, err));
         DW_TRY(dw_mix_after(job->mix, &l->metrics, n.loss, n.norm, err));
         l->state.skipped_in_a_row = 0;
@@ -262,7 +283,7 @@ static dw_status keep_best(dw_live *l, const dw_live_task *t, dw_err *err)
     dw_buf_adds(&b, ",\"value\":");
     dw_json_put_num(&b, t->best);
     dw_buf_adds(&b, "}\n");
-    dw_status st = dw_live_export(l, "best", "best.json", &b, err);
+    dw_status st = dw_live_export(l, dw_models_lead(&l->job), "best", "best.json", &b, err);
     dw_buf_finish(&b);
     return st;
 }
@@ -309,7 +330,7 @@ static dw_status eval_one(dw_live *l, dw_live_task *t, dw_err *err)
     dw_metrics m = {0};
     double begun = dw_now();
     bool gained = false;
-    dw_status st = dw_eval_task(t, l->engine, &m, err);
+    dw_status st = dw_eval_task(t, &m, err);
     if (st >= 0)
         st = dw_eval_book(t, &m, l->job.step, &gained, err);
     if (st >= 0)
@@ -387,19 +408,51 @@ static dw_status stop_saved(dw_live *l, int sig, dw_err *err)
     return sig == SIGTERM ? DW_E_SIGTERM : DW_E_SIGINT;
 }
 
+static dw_status export_merged(dw_live *l, const dw_live_model *m, dw_err *err)
+{
+    dw_stage s;
+    DW_TRY(dw_stage_begin(&s, dw_live_path(l, "merged"), true, err));
+    dw_status st = dw_model_save(m->m, s.path, l->job.plan->save_dtype, err);
+    if (st < 0) {
+        dw_stage_abort(&s);
+        return st;
+    }
+    return dw_stage_commit(&s, err);
+}
+
+/* The lead goes to final/, last, since that folder says that a run is finished; every other model
+ * that trained to final-NAME/. */
+static dw_status export_all(dw_live *l, dw_err *err)
+{
+    const dw_live_model *lead = dw_models_lead(&l->job);
+    for (size_t i = 0; i < l->job.n_models; i++) {
+        const dw_live_model *m = &l->job.models[i];
+        char name[128];
+        snprintf(name, sizeof name, "final-%s", m->plan->name);
+        if (m != lead && m->plan->trains)
+            DW_TRY(dw_live_export(l, m, name, NULL, NULL, err));
+    }
+    if (l->job.plan->save_merged && dw_model_has_adapter(lead->m))
+        DW_TRY(export_merged(l, lead, err));
+    return dw_live_export(l, lead, "final", NULL, NULL, err);
+}
+
+static void say_further(dw_live *l)
+{
+    const dw_live_model *lead = dw_models_lead(&l->job);
+    for (size_t i = 0; i < l->job.n_models; i++) {
+        const dw_live_model *m = &l->job.models[i];
+        if (m != lead && m->plan->trains)
+            dw_progress_say(&l->progress, "the trained %s '%s' is in %s/final-%s",
+                            dw_model_has_adapter(m->m) ? "adapter" : "model", m->plan->name,
+                            l->o->out, m->plan->name);
+    }
+}
+
 static dw_status finish(dw_live *l, dw_err *err)
 {
-    DW_TRY(dw_live_export(l, "final", NULL, NULL, err));
-    if (l->job.plan->save_merged && dw_model_has_adapter(l->job.model)) {
-        dw_stage s;
-        DW_TRY(dw_stage_begin(&s, dw_live_path(l, "merged"), true, err));
-        dw_status st = dw_model_save(l->job.model, s.path, l->job.plan->save_dtype, err);
-        if (st < 0) {
-            dw_stage_abort(&s);
-            return st;
-        }
-        DW_TRY(dw_stage_commit(&s, err));
-    }
+    const dw_live_model *lead = dw_models_lead(&l->job);
+    DW_TRY(export_all(l, err));
     DW_TRY(dw_writer_flush(l->metrics_log, err));
     DW_TRY(dw_fsync_path(dw_live_path(l, "metrics.jsonl"), err));
     dw_progress_end(&l->progress);
@@ -418,9 +471,10 @@ static dw_status finish(dw_live *l, dw_err *err)
                         "as the recipe allows",
                         l->job.step);
     dw_progress_say(&l->progress, "the trained %s is in %s/final%s%s%s",
-                    dw_model_has_adapter(l->job.model) ? "adapter" : "model", l->o->out,
+                    dw_model_has_adapter(lead->m) ? "adapter" : "model", l->o->out,
                     best ? ", the best by evaluation in " : "", best ? l->o->out : "",
                     best ? "/best" : "");
+    say_further(l);
     dw_progress_say(&l->progress, "  next:  dowel generate %s/final   or   dowel show %s",
                     l->o->out, l->o->out);
     return DW_OK;

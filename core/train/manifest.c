@@ -133,6 +133,17 @@ static void put_recipe(const dw_job *job, const char *path, dw_buf *b)
     dw_arena_finish(&a);
 }
 
+static void put_models(const dw_job *job, dw_buf *b)
+{
+    char hash[65];
+    dw_buf_adds(b, ",\n  \"models\": {");
+    for (size_t i = 1; i < job->n_models; i++) {
+        dw_model_hash(job->models[i].m, hash);
+        put_pair(b, job->models[i].plan->name, hash, i == 1);
+    }
+    dw_buf_adds(b, "}");
+}
+
 static void compose(const dw_job *job, const char *path, dw_buf *b)
 {
     char hash[65], blas[128];
@@ -150,6 +161,7 @@ static void compose(const dw_job *job, const char *path, dw_buf *b)
     dw_buf_adds(b, ",\n  \"model\": ");
     dw_model_hash(job->model, hash);
     dw_json_put_cstr(b, hash);
+    put_models(job, b);
     dw_buf_adds(b, ",\n  \"data\": {");
     put_data(job, b);
     dw_buf_adds(b, "},\n  \"plugins\": {");
@@ -223,6 +235,7 @@ static dw_status compare(const dw_json *then, const dw_json *now, const char *pa
         return refuse(path, "the plan", "", err);
     if (!same(dw_json_get(then, "model"), dw_json_get(now, "model")))
         return refuse(path, "the model", "", err);
+    DW_TRY(compare_members(then, now, "models", "the model", path, err));
     DW_TRY(compare_members(then, now, "data", "the data of", path, err));
     DW_TRY(compare_members(then, now, "plugins", "the plugin", path, err));
     /* a function may have been mended so that the run can go on */

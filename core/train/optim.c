@@ -6,23 +6,23 @@
 
 #include "tensor/vector.h"
 
-static bool wants_m(const dw_plan *plan)
+static bool wants_m(const dw_plan_optimizer *plan)
 {
-    return !strcmp(plan->optimizer, "adamw") || plan->momentum != 0;
+    return !strcmp(plan->kind, "adamw") || plan->momentum != 0;
 }
 
-size_t dw_optim_bytes(const dw_plan *plan, size_t n_params)
+size_t dw_optim_bytes(const dw_plan_optimizer *plan, size_t n_params)
 {
-    size_t arenas = !strcmp(plan->optimizer, "adamw") ? 2 : wants_m(plan) ? 1 : 0;
+    size_t arenas = !strcmp(plan->kind, "adamw") ? 2 : wants_m(plan) ? 1 : 0;
     return arenas * n_params * sizeof(dw_real);
 }
 
-dw_status dw_optim_init(dw_optim *o, const dw_exec *x, dw_params *p, const dw_plan *plan,
+dw_status dw_optim_init(dw_optim *o, const dw_exec *x, dw_params *p, const dw_plan_optimizer *plan,
                         dw_err *err)
 {
     *o = (dw_optim){.x = x,
                     .p = p,
-                    .adamw = !strcmp(plan->optimizer, "adamw"),
+                    .adamw = !strcmp(plan->kind, "adamw"),
                     .beta1 = plan->beta1,
                     .beta2 = plan->beta2,
                     .eps = plan->eps,
@@ -38,7 +38,7 @@ dw_status dw_optim_init(dw_optim *o, const dw_exec *x, dw_params *p, const dw_pl
         dw_optim_finish(o);
         return dw_fail(err, DW_E_LIMIT,
                        "no memory for the optimiser's state: %s over %zu parameters needs %zu MiB",
-                       plan->optimizer, p->n, dw_optim_bytes(plan, p->n) >> 20);
+                       plan->kind, p->n, dw_optim_bytes(plan, p->n) >> 20);
     }
     return DW_OK;
 }

@@ -15,10 +15,10 @@ typedef struct dw_optim {
 } dw_optim;
 
 /* DW_E_LIMIT with the number of bytes when memory is gone. */
-dw_status dw_optim_init(dw_optim *o, const dw_exec *x, dw_params *p, const dw_plan *plan,
+dw_status dw_optim_init(dw_optim *o, const dw_exec *x, dw_params *p, const dw_plan_optimizer *plan,
                         dw_err *err);
 void dw_optim_finish(dw_optim *o); /* accepts a zeroed one */
-size_t dw_optim_bytes(const dw_plan *plan, size_t n_params);
+size_t dw_optim_bytes(const dw_plan_optimizer *plan, size_t n_params);
 /* Norm of the gradient; not finite when any gradient is not. */
 double dw_optim_norm(const dw_optim *o);
 /* One update from p->g, scaled down to norm `clip` where that is set; norm from dw_optim_norm. */

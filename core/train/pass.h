@@ -1,4 +1,4 @@
-/* One pass of a set through the model and every objective of its task. */
+/* One pass of a set through the models and every objective of its task. */
 #ifndef DW_TRAIN_PASS_H
 #define DW_TRAIN_PASS_H
 
@@ -7,7 +7,6 @@
 /* One objective pass over a set: losses go to *loss unweighted, metrics to the job's sink. */
 typedef struct dw_pass {
     dw_job *job;
-    dw_engine *engine;
     dw_set *set;
     double weight;      /* of the task; gradients are scaled by it and the objective's own */
     const dw_use *only; /* one objective of the task, or NULL: all */

@@ -8,109 +8,11 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "train/fields.h"
+#include "train/plan_models.h"
 #include "train/plan_task.h"
 
 enum { MAX_PLAN_BYTES = 64 << 20 };
 static const int64_t max_steps = 1000000000;
-
-static const char *const lora_targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
-
-static dw_status parse_adapter(const dw_fields *model, dw_plan *p)
-{
-    static const char *const keys[] = {"rank", "alpha", "rslora", "targets", NULL};
-    const dw_json *v = dw_fields_get(model, "adapter");
-    if (!v)
-        return DW_OK;
-    dw_fields f;
-    int64_t rank;
-    const char *const *target;
-    size_t n;
-    DW_TRY(dw_fields_open(model, v, "model.adapter", keys, &f));
-    DW_TRY(dw_fields_int(&f, "rank", 16, 1, 4096, &rank));
-    p->lora.rank = (uint32_t)rank;
-    DW_TRY(dw_fields_num(&f, "alpha", 2.0 * (double)rank, 1e-6, 1e6, &p->lora.alpha));
-    DW_TRY(dw_fields_bool(&f, "rslora", false, &p->lora.rslora));
-    DW_TRY(dw_fields_list(&f, "targets", &target, &n));
-    p->lora.targets = dw_fields_get(&f, "targets") ? 0 : DW_LORA_ALL;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t k = 0;
-        while (lora_targets[k] && strcmp(lora_targets[k], target[i]) != 0)
-            k++;
-        if (!lora_targets[k])
-            return dw_fields_fail(
-                &f, "targets", "no matrix '%s' (there are q, k, v, o, gate, up, down)", target[i]);
-        p->lora.targets |= 1u << k;
-    }
-    if (!p->lora.targets)
-        return dw_fields_fail(&f, "targets", "expected at least one matrix");
-    p->has_lora = true;
-    return DW_OK;
-}
-
-static dw_status parse_model(const dw_fields *root, dw_plan *p)
-{
-    static const char *const keys[] = {"path", "init", "adapter", NULL};
-    dw_fields f;
-    DW_TRY(dw_fields_open(root, dw_fields_get(root, "model"), "model", keys, &f));
-    DW_TRY(dw_fields_str(&f, "path", NULL, &p->model_path));
-    if (p->model_path[0] != '/' && !dw_plan_is_ref(p->model_path))
-        return dw_fields_fail(&f, "path", "'%s' is not an absolute path", p->model_path);
-    DW_TRY(dw_fields_bool(&f, "init", false, &p->model_init));
-    DW_TRY(parse_adapter(&f, p));
-    if (p->model_init && p->has_lora)
-        return dw_fields_fail(&f, "adapter", "a model with random weights is trained in full");
-    return DW_OK;
-}
-
-static dw_status parse_schedule_at_least_0(const dw_fields *f, const dw_json *v, const char *key,
-                                           dw_schedule *out)
-{
-    const char *path = dw_fields_path(f, key);
-    DW_TRY(dw_schedule_parse(v, path, out, f->err));
-    if (!(out->from >= 0 && out->to >= 0))
-        return dw_fields_fail(f, key, "expected numbers from 0 up, got %g",
-                              out->from >= 0 ? out->to : out->from);
-    return DW_OK;
-}
-
-static dw_status parse_betas(const dw_fields *f, dw_plan *p)
-{
-    const dw_json *v = dw_fields_get(f, "betas");
-    p->beta1 = 0.9;
-    p->beta2 = 0.999;
-    if (!v)
-        return DW_OK;
-    double *to[] = {&p->beta1, &p->beta2};
-    size_t n = 0;
-    for (const dw_json *e = dw_json_first(v); e && n < 2; e = dw_json_next(e)) {
-        if (dw_json_kind(e) != DW_JSON_NUMBER || dw_json_num(e) < 0 || dw_json_num(e) >= 1)
-            break;
-        *to[n++] = dw_json_num(e);
-    }
-    if (dw_json_kind(v) != DW_JSON_ARRAY || dw_json_len(v) != 2 || n != 2)
-        return dw_fields_fail(f, "betas", "expected two numbers, each from 0 to less than 1");
-    return DW_OK;
-}
-
-static dw_status parse_optimizer(const dw_fields *root, dw_plan *p)
-{
-    static const char *const keys[] = {"kind",         "lr",       "betas", "eps",
-                                       "weight_decay", "momentum", "clip",  NULL};
-    static const char *const kinds[] = {"adamw", "sgd", NULL};
-    dw_fields f;
-    int kind;
-    DW_TRY(dw_fields_open(root, dw_fields_get(root, "optimizer"), "optimizer", keys, &f));
-    DW_TRY(dw_fields_choice(&f, "kind", kinds, 0, &kind));
-    p->optimizer = kinds[kind];
-    DW_TRY(parse_schedule_at_least_0(&f, dw_fields_get(&f, "lr"), "lr", &p->lr));
-    DW_TRY(parse_betas(&f, p));
-    DW_TRY(dw_fields_num(&f, "eps", 1e-8, 1e-30, 1.0, &p->eps));
-    DW_TRY(dw_fields_num(&f, "weight_decay", 0.0, 0.0, 1e6, &p->weight_decay));
-    DW_TRY(dw_fields_num(&f, "momentum", 0.0, 0.0, 0.999999, &p->momentum));
-    if (kind == 0 && p->momentum != 0)
-        return dw_fields_fail(&f, "momentum", "adamw has none (its betas do that work)");
-    return dw_fields_num(&f, "clip", 1.0, 0.0, INFINITY, &p->clip);
-}
 
 static dw_status parse_tasks(const dw_fields *root, dw_plan *p)
 {
@@ -153,7 +55,7 @@ static dw_status parse_weights(const dw_fields *phase, dw_plan *p, dw_plan_phase
             any = true;
             continue;
         }
-        DW_TRY(parse_schedule_at_least_0(&f, v, names[t], &out->weight[t]));
+        DW_TRY(dw_plan_schedule(&f, names[t], &out->weight[t]));
         any = any || out->weight[t].from > 0 || out->weight[t].to > 0;
     }
     return any ? DW_OK : dw_fields_fail(&f, NULL, "no task has a weight above 0 in this phase");
@@ -280,12 +182,27 @@ static dw_status parse_mix(const dw_fields *root, dw_plan *p)
 
 static dw_status parse_root(dw_plan *p, dw_err *err)
 {
-    static const char *const keys[] = {
-        "dowel",           "name",        "seed",        "model",
-        "plugin_dirs",     "threads",     "tasks",       "schedule",
-        "optimizer",       "save_every",  "keep",        "micro_tokens",
-        "functions",       "save_dtype",  "save_merged", "combine",
-        "gradients_every", "constraints", "limits",      NULL};
+    static const char *const keys[] = {"dowel",
+                                       "name",
+                                       "seed",
+                                       "model",
+                                       "plugin_dirs",
+                                       "threads",
+                                       "tasks",
+                                       "schedule",
+                                       "optimizer",
+                                       "save_every",
+                                       "keep",
+                                       "micro_tokens",
+                                       "functions",
+                                       "save_dtype",
+                                       "save_merged",
+                                       "combine",
+                                       "gradients_every",
+                                       "constraints",
+                                       "limits",
+                                       "models",
+                                       NULL};
     dw_fields none = {NULL, "", &p->arena, err}, f;
     int64_t version;
     DW_TRY(dw_fields_open(&none, p->root, "", keys, &f));
@@ -293,13 +210,14 @@ static dw_status parse_root(dw_plan *p, dw_err *err)
         return dw_fields_fail(&f, "dowel", "missing: a plan starts with its version, 1");
     DW_TRY(dw_fields_int(&f, "dowel", 0, 1, 1, &version));
     DW_TRY(parse_rest(&f, p));
-    DW_TRY(parse_model(&f, p));
+    DW_TRY(dw_plan_models_parse(&f, p));
     DW_TRY(parse_functions(&f, p));
     DW_TRY(parse_tasks(&f, p));
+    DW_TRY(dw_plan_roles_parse(&f, p));
     DW_TRY(parse_phases(&f, p));
-    DW_TRY(parse_optimizer(&f, p));
+    DW_TRY(dw_plan_optimizer_parse(&f, p));
     DW_TRY(parse_mix(&f, p));
-    if (p->save_merged && !p->has_lora)
+    if (p->save_merged && !p->model[0].has_lora)
         return dw_fields_fail(&f, "save_merged", "there is no adapter to merge");
     return DW_OK;
 }

@@ -7,14 +7,25 @@
  * { "dowel": 1, "name": "...", "seed": 17,
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
  *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false,
- *                                  "targets": ["q","k","v","o","gate","up","down"] } },
+ *                                  "targets": ["q","k","v","o","gate","up","down"] },
+ *              "freeze": [[0, 100]] },    // steps from .. to - 1: it does not move in them
+ *   "models": { "NAME": { ...as "model", "trains": true,
+ *                         "optimizer": null | OPTIMIZER } },     // null: the plan's
+ *       // "model" is the one named "policy"; a model trains where a task names it as model or
+ *       // critic, and stands still everywhere else
  *   "plugin_dirs": ["/abs"], "threads": 0,            // 0: all; --threads wins
  *   "tasks": { "NAME": {
+ *       "model": "policy",           // whose answers and scores the objectives see, and train
+ *       "critic": null | "NAME",     // null: VALUE is a head on the task's model
+ *       "reference": null | "NAME",  // null: the start of the task's model
+ *       "teacher": null | "NAME" | "self",  // self: the start of the task's model
+ *       "reference_update": null | UPDATE, "teacher_update": null | UPDATE,
  *       "data": DATA, "rows": 16,
  *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
  *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
  *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
- *                  | { "weight": 1.0, "lua": "FUNCTION" } },
+ *                  | { "weight": 1.0, "lua": "FUNCTION" }
+ *                  | { "weight": 1.0, "model": "NAME" } },  // its score head's number
  *       "estimator": null | { "plugin": "grpo", "options": {...} },
  *            // null with a rollout: the first objective's plugin, same instance
  *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
@@ -23,8 +34,7 @@
  *   "schedule": [ { "steps": 200, "weights": { "sft": 1.0, "prefs":
  * NUMBER|SCHEDULE|{"lua":FUNCTION} } } ],
  *       // one task, one phase: may have "epochs": 2.5; a run sets "steps" from the rows it keeps
- *   "optimizer": { "kind": "adamw", "lr": NUMBER|SCHEDULE, "betas": [0.9, 0.999], "eps": 1e-8,
- *                  "weight_decay": 0.0, "momentum": 0.0, "clip": 1.0 },
+ *   "optimizer": OPTIMIZER,
  *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
  *   "save_every": 0, "keep": 2, "save_dtype": "source"|"float32"|"bfloat16"|"float16",
  *   "save_merged": false,
@@ -32,6 +42,11 @@
  *   // Lua callbacks by name: "reward", "weight", and of a column "row" (text) or "value"
  *   "functions": { "FUNCTION": "kind" }
  * }
+ * OPTIMIZER: { "kind": "adamw", "lr": NUMBER|SCHEDULE, "betas": [0.9, 0.999], "eps": 1e-8,
+ *              "weight_decay": 0.0, "momentum": 0.0, "clip": 1.0 }
+ * UPDATE: { "kind": "mix", "alpha": 0.6, "every": 512 }    // ref = alpha w + (1 - alpha) ref
+ *       | { "kind": "bema", "every": 400, "kappa": 0.5, "eta": 0.2, "rho": 10, "gamma": 1,
+ *           "beta_min": 0 }                                // train/refresh.h
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
  *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true }
@@ -66,8 +81,37 @@ typedef struct dw_plan_use { /* of a plugin, or of a Lua reward */
     double weight;
     const char *plugin; /* NULL: lua */
     const char *lua;
+    int model;              /* of a reward that is a model's score; else DW_NO_MODEL */
     const dw_json *options; /* complete */
 } dw_plan_use;
+
+typedef struct dw_plan_optimizer {
+    const char *kind; /* "adamw", "sgd" */
+    dw_schedule lr;
+    double beta1, beta2, eps, weight_decay, momentum, clip;
+} dw_plan_optimizer;
+
+typedef struct dw_plan_model {
+    const char *name; /* the first one's is "policy" */
+    const char *path;
+    bool init, has_lora, trains;
+    dw_lora_spec lora;
+    bool own_optimizer;
+    dw_plan_optimizer optimizer; /* the plan's where it has none of its own */
+    uint64_t (*freeze)[2];       /* [n_freeze] steps from .. to - 1 */
+    size_t n_freeze;
+} dw_plan_model;
+
+typedef enum dw_update_kind { DW_UPDATE_NONE, DW_UPDATE_MIX, DW_UPDATE_BEMA } dw_update_kind;
+/* How a frozen copy follows the model that trains. */
+typedef struct dw_plan_update {
+    dw_update_kind kind;
+    uint32_t every;
+    double alpha;                            /* mix */
+    double kappa, eta, rho, gamma, beta_min; /* bema */
+} dw_plan_update;
+
+enum { DW_NO_MODEL = -1, DW_MODEL_SELF = -2 };
 
 typedef struct dw_plan_eval {
     dw_plan_data data;
@@ -78,6 +122,9 @@ typedef struct dw_plan_eval {
 
 typedef struct dw_plan_task {
     const char *name;
+    int model;                      /* number in dw_plan.model */
+    int critic, reference, teacher; /* or DW_NO_MODEL; teacher: or DW_MODEL_SELF */
+    dw_plan_update reference_update, teacher_update;
     dw_plan_data data;
     uint32_t rows;
     const dw_plan_rollout *rollout; /* or NULL */
@@ -99,9 +146,8 @@ typedef struct dw_plan {
     dw_json *root; /* owns the texts below */
     const char *name;
     uint64_t seed, steps; /* steps: sum over phases */
-    const char *model_path;
-    bool model_init, has_lora;
-    dw_lora_spec lora;
+    dw_plan_model *model; /* [n_model] the policy, then "models" by name */
+    size_t n_model;
     const char *const *plugin_dir;
     size_t n_plugin_dir;
     int threads;
@@ -109,9 +155,7 @@ typedef struct dw_plan {
     size_t n_task;
     dw_plan_phase *phase;
     size_t n_phase;
-    const char *optimizer; /* "adamw", "sgd" */
-    dw_schedule lr;
-    double beta1, beta2, eps, weight_decay, momentum, clip;
+    dw_plan_optimizer optimizer;
     uint32_t micro_tokens, save_every, keep;
     dw_save_dtype save_dtype;
     bool save_merged;

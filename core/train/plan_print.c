@@ -124,15 +124,20 @@ static void put_rollout(dw_buf *b, const dw_plan_rollout *r)
     dw_buf_addc(b, '}');
 }
 
-static void put_use(dw_buf *b, const dw_plan_use *u, bool weighted)
+static void put_use(dw_buf *b, const dw_plan *p, const dw_plan_use *u, bool weighted)
 {
     dw_buf_addc(b, '{');
-    dw_json_put_cstr(b, u->lua ? "lua" : "plugin");
-    dw_buf_addc(b, ':');
-    dw_json_put_cstr(b, u->lua ? u->lua : u->plugin);
+    bool model = u->model != DW_NO_MODEL;
+    put_str(b,
+            u->lua  ? "lua"
+            : model ? "model"
+                    : "plugin",
+            u->lua  ? u->lua
+            : model ? p->model[u->model].name
+                    : u->plugin);
     if (weighted)
         put_num(b, "weight", u->weight);
-    if (!u->lua) {
+    if (!u->lua && !model) {
         put_key(b, "options");
         if (u->options)
             dw_json_put(b, u->options, true, 0);
@@ -142,7 +147,7 @@ static void put_use(dw_buf *b, const dw_plan_use *u, bool weighted)
     dw_buf_addc(b, '}');
 }
 
-static void put_uses(dw_buf *b, const char *key, const dw_plan_use *u, size_t n)
+static void put_uses(dw_buf *b, const dw_plan *p, const char *key, const dw_plan_use *u, size_t n)
 {
     put_key(b, key);
     dw_buf_addc(b, '{');
@@ -151,7 +156,7 @@ static void put_uses(dw_buf *b, const char *key, const dw_plan_use *u, size_t n)
             dw_buf_addc(b, ',');
         dw_json_put_cstr(b, u[i].name);
         dw_buf_addc(b, ':');
-        put_use(b, &u[i], true);
+        put_use(b, p, &u[i], true);
     }
     dw_buf_addc(b, '}');
 }
@@ -173,6 +178,45 @@ static void put_eval(dw_buf *b, const dw_plan_eval *e)
     dw_buf_addc(b, '}');
 }
 
+static void put_update(dw_buf *b, const char *key, const dw_plan_update *u)
+{
+    if (u->kind == DW_UPDATE_NONE) {
+        put_str(b, key, NULL);
+        return;
+    }
+    put_key(b, key);
+    dw_buf_printf(b, "{\"every\":%" PRIu32, u->every);
+    put_str(b, "kind", u->kind == DW_UPDATE_MIX ? "mix" : "bema");
+    if (u->kind == DW_UPDATE_MIX) {
+        put_num(b, "alpha", u->alpha);
+    } else {
+        put_num(b, "kappa", u->kappa);
+        put_num(b, "eta", u->eta);
+        put_num(b, "rho", u->rho);
+        put_num(b, "gamma", u->gamma);
+        put_num(b, "beta_min", u->beta_min);
+    }
+    dw_buf_addc(b, '}');
+}
+
+static void put_roles(dw_buf *b, const dw_plan *p, const dw_plan_task *t)
+{
+    const struct {
+        const char *key;
+        int model;
+    } roles[] = {{"model", t->model},
+                 {"critic", t->critic},
+                 {"reference", t->reference},
+                 {"teacher", t->teacher}};
+    for (size_t i = 0; i < 4; i++)
+        put_str(b, roles[i].key,
+                roles[i].model >= 0               ? p->model[roles[i].model].name
+                : roles[i].model == DW_MODEL_SELF ? "self"
+                                                  : NULL);
+    put_update(b, "reference_update", &t->reference_update);
+    put_update(b, "teacher_update", &t->teacher_update);
+}
+
 static void put_tasks(dw_buf *b, const dw_plan *p)
 {
     put_key(b, "tasks");
@@ -183,15 +227,16 @@ static void put_tasks(dw_buf *b, const dw_plan *p)
             dw_buf_addc(b, ',');
         dw_json_put_cstr(b, t->name);
         dw_buf_printf(b, ":{\"rows\":%" PRIu32, t->rows);
+        put_roles(b, p, t);
         put_data(b, &t->data);
         put_rollout(b, t->rollout);
-        put_uses(b, "rewards", t->reward, t->n_reward);
+        put_uses(b, p, "rewards", t->reward, t->n_reward);
         put_key(b, "estimator");
         if (t->estimator)
-            put_use(b, t->estimator, false);
+            put_use(b, p, t->estimator, false);
         else
             dw_buf_adds(b, "null");
-        put_uses(b, "objectives", t->objective, t->n_objective);
+        put_uses(b, p, "objectives", t->objective, t->n_objective);
         put_eval(b, t->eval);
         dw_buf_addc(b, '}');
     }
@@ -225,45 +270,73 @@ static void put_phases(dw_buf *b, const dw_plan *p)
     dw_buf_addc(b, ']');
 }
 
-static void put_model(dw_buf *b, const dw_plan *p)
+static void put_optimizer(dw_buf *b, const dw_plan_optimizer *o)
+{
+    put_key(b, "optimizer");
+    dw_buf_printf(b, "{\"kind\":\"%s\"", o->kind);
+    put_schedule(b, "lr", &o->lr);
+    put_key(b, "betas");
+    dw_buf_addc(b, '[');
+    dw_json_put_num(b, o->beta1);
+    dw_buf_addc(b, ',');
+    dw_json_put_num(b, o->beta2);
+    dw_buf_addc(b, ']');
+    put_num(b, "eps", o->eps);
+    put_num(b, "weight_decay", o->weight_decay);
+    put_num(b, "momentum", o->momentum);
+    put_num(b, "clip", o->clip);
+    dw_buf_addc(b, '}');
+}
+
+static void put_adapter(dw_buf *b, const dw_plan_model *m)
 {
     static const char *const target[] = {"q", "k", "v", "o", "gate", "up", "down"};
     const char *used[7];
     size_t n = 0;
     for (size_t i = 0; i < 7; i++)
-        if (p->lora.targets & (1u << i))
+        if (m->lora.targets & (1u << i))
             used[n++] = target[i];
-    put_key(b, "model");
-    dw_buf_printf(b, "{\"init\":%s", p->model_init ? "true" : "false");
-    put_str(b, "path", p->model_path);
     put_key(b, "adapter");
-    if (p->has_lora) {
-        dw_buf_printf(b, "{\"rank\":%" PRIu32, p->lora.rank);
-        put_num(b, "alpha", p->lora.alpha);
-        put_bool(b, "rslora", p->lora.rslora);
-        put_list(b, "targets", used, n);
-        dw_buf_addc(b, '}');
-    } else {
+    if (!m->has_lora) {
         dw_buf_adds(b, "null");
+        return;
+    }
+    dw_buf_printf(b, "{\"rank\":%" PRIu32, m->lora.rank);
+    put_num(b, "alpha", m->lora.alpha);
+    put_bool(b, "rslora", m->lora.rslora);
+    put_list(b, "targets", used, n);
+    dw_buf_addc(b, '}');
+}
+
+static void put_model(dw_buf *b, const dw_plan_model *m, bool further)
+{
+    put_key(b, further ? m->name : "model");
+    dw_buf_printf(b, "{\"init\":%s", m->init ? "true" : "false");
+    put_str(b, "path", m->path);
+    put_adapter(b, m);
+    put_key(b, "freeze");
+    dw_buf_addc(b, '[');
+    for (size_t i = 0; i < m->n_freeze; i++)
+        dw_buf_printf(b, "%s[%" PRIu64 ",%" PRIu64 "]", i ? "," : "", m->freeze[i][0],
+                      m->freeze[i][1]);
+    dw_buf_addc(b, ']');
+    if (further) {
+        put_bool(b, "trains", m->trains);
+        if (m->own_optimizer)
+            put_optimizer(b, &m->optimizer);
+        else
+            put_str(b, "optimizer", NULL);
     }
     dw_buf_addc(b, '}');
 }
 
-static void put_optimizer(dw_buf *b, const dw_plan *p)
+static void put_models(dw_buf *b, const dw_plan *p)
 {
-    put_key(b, "optimizer");
-    dw_buf_printf(b, "{\"kind\":\"%s\"", p->optimizer);
-    put_schedule(b, "lr", &p->lr);
-    put_key(b, "betas");
-    dw_buf_addc(b, '[');
-    dw_json_put_num(b, p->beta1);
-    dw_buf_addc(b, ',');
-    dw_json_put_num(b, p->beta2);
-    dw_buf_addc(b, ']');
-    put_num(b, "eps", p->eps);
-    put_num(b, "weight_decay", p->weight_decay);
-    put_num(b, "momentum", p->momentum);
-    put_num(b, "clip", p->clip);
+    put_model(b, &p->model[0], false);
+    put_key(b, "models");
+    dw_buf_addc(b, '{');
+    for (size_t i = 1; i < p->n_model; i++)
+        put_model(b, &p->model[i], true);
     dw_buf_addc(b, '}');
 }
 
@@ -274,12 +347,12 @@ void dw_plan_print(const dw_plan *p, dw_buf *out)
     dw_buf_adds(&b, "{\"dowel\":1");
     put_str(&b, "name", p->name);
     put_int(&b, "seed", p->seed);
-    put_model(&b, p);
+    put_models(&b, p);
     put_list(&b, "plugin_dirs", p->plugin_dir, p->n_plugin_dir);
     put_int(&b, "threads", (uint64_t)p->threads);
     put_tasks(&b, p);
     put_phases(&b, p);
-    put_optimizer(&b, p);
+    put_optimizer(&b, &p->optimizer);
     put_int(&b, "micro_tokens", p->micro_tokens);
     put_int(&b, "save_every", p->save_every);
     put_int(&b, "keep", p->keep);

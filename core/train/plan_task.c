@@ -194,7 +194,7 @@ static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
     return DW_OK;
 }
 
-static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", NULL};
+static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", "model", NULL};
 static const char *const objective_keys[] = {"weight", "plugin", "options", NULL};
 static const char *const estimator_keys[] = {"plugin", "options", NULL};
 
@@ -205,12 +205,18 @@ static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char 
     DW_TRY(dw_fields_open(owner, v, path, keys, &f));
     /* A reward may be a penalty; a loss is only ever made smaller. */
     double lowest = keys == reward_keys ? -INFINITY : 0.0;
+    out->model = DW_NO_MODEL;
     DW_TRY(dw_fields_num(&f, "weight", 1.0, lowest, INFINITY, &out->weight));
     if (dw_fields_get(&f, "lua")) {
         DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
             return dw_fields_fail(&f, NULL, "a Lua reward has neither 'plugin' nor 'options'");
         return dw_plan_function(&f, "lua", functions, out->lua, "reward");
+    }
+    if (dw_fields_get(&f, "model")) { /* which one: plan_models.c */
+        if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
+            return dw_fields_fail(&f, NULL, "a model's score has neither 'plugin' nor 'options'");
+        return DW_OK;
     }
     DW_TRY(dw_fields_str(&f, "plugin", NULL, &out->plugin));
     out->options = dw_fields_get(&f, "options");
@@ -297,8 +303,9 @@ static dw_status check_task(const dw_fields *f, const dw_plan_task *t)
 dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_json *functions,
                              dw_plan_task *out)
 {
-    static const char *const keys[] = {"data",      "rows",       "rollout", "rewards",
-                                       "estimator", "objectives", "eval",    NULL};
+    static const char *const keys[] = {
+        "data",  "rows",   "rollout",   "rewards", "estimator",        "objectives",     "eval",
+        "model", "critic", "reference", "teacher", "reference_update", "teacher_update", NULL};
     dw_fields f;
     int64_t n;
     out->name = dw_json_key(v);

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "train/observe.h"
 #include "train/progress.h"
+#include "train/refresh.h"
 
 enum { KEY_BYTES = 24 };
 
@@ -17,41 +18,164 @@ typedef struct entry {
 
 struct dw_reference {
     dw_job *job;
-    dw_engine *trainer;
+    dw_live_model *of; /* the model itself, or the one whose start it is */
+    bool still;        /* `of` does not train: it is the reference */
     bool pristine;
-    dw_model *frozen; /* full training, once the weights moved */
-    dw_engine *frozen_engine;
-    dw_arena arena; /* keys and values */
+    const dw_plan_update *update; /* NULL: none */
+    dw_refresh refresh;
+    const char *cache; /* name of its file; NULL: not kept */
+    dw_model *frozen;  /* full training, once the weights moved */
+    dw_engine *beside; /* its engine; with an adapter a second one of the model */
+    dw_arena arena;    /* keys and values */
     entry **item;
     size_t n, cap;
     dw_map index;
 };
 
-dw_reference *dw_reference_create(dw_job *job, dw_engine *e, bool pristine)
+/* ---- who needs one ---- */
+
+static bool has_adapter(const dw_reference *r)
 {
+    return dw_model_has_adapter(r->of->m);
+}
+
+static dw_status open_frozen(dw_reference *r, dw_err *err)
+{
+    if (r->frozen)
+        return DW_OK;
+    dw_status st = dw_models_open_start(r->job, r->of, &r->frozen, err);
+    if (st >= 0)
+        st = dw_engine_create(r->frozen, &r->beside, err);
+    if (st < 0)
+        dw_err_prefix(err, "opening the reference (the weights the run started from)");
+    return st;
+}
+
+static dw_reference *find_same(const dw_job *job, const dw_live_model *of)
+{
+    for (size_t i = 0; i < job->n_reference; i++)
+        if (job->reference[i]->of == of && !job->reference[i]->update)
+            return job->reference[i];
+    return NULL;
+}
+
+static dw_status make(dw_job *job, dw_live_model *of, const dw_plan_update *u, bool pristine,
+                      dw_reference **out, dw_err *err)
+{
+    bool follows = u->kind != DW_UPDATE_NONE;
+    *out = follows ? NULL : find_same(job, of);
+    if (*out)
+        return DW_OK;
     dw_reference *r = dw_zalloc(1, sizeof *r);
+    job->reference[job->n_reference++] = r;
+    *out = r;
     r->job = job;
-    r->trainer = e;
+    r->of = of;
+    r->still = !of->plan->trains;
     r->pristine = pristine;
-    return r;
+    if (!r->still && !follows)
+        r->cache = of->plan == job->plan->model
+                       ? "reference.cache"
+                       : dw_arena_printf(&job->arena, "reference-%s.cache", of->plan->name);
+    if (!follows)
+        return DW_OK;
+    r->update = u;
+    DW_TRY(open_frozen(r, err));
+    return dw_refresh_init(&r->refresh, u, dw_model_base(r->frozen), err);
 }
 
-void dw_reference_destroy(dw_reference *r)
+static dw_status arm_task(dw_live_task *t, bool pristine, dw_err *err)
 {
-    if (!r)
-        return;
-    dw_engine_destroy(r->frozen_engine);
-    dw_model_free(r->frozen);
+    const dw_plan_task *p = t->plan;
+    dw_job *job = t->job;
+    bool diverges = (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE)) != 0;
+    if ((t->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || (diverges && t->against == DOWEL_REFERENCE))
+        DW_TRY(make(job, p->reference >= 0 ? &job->models[p->reference] : t->model,
+                    &p->reference_update, pristine, &t->reference, err));
+    if ((t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)) || (diverges && t->against == DOWEL_TEACHER))
+        DW_TRY(make(job, p->teacher >= 0 ? &job->models[p->teacher] : t->model, &p->teacher_update,
+                    pristine, &t->teacher, err));
+    return DW_OK;
+}
+
+dw_status dw_references_arm(dw_job *job, bool pristine, dw_err *err)
+{
+    job->reference = dw_arena_alloc(&job->arena, (2 * job->n_task + 1) * sizeof *job->reference);
+    for (size_t i = 0; i < job->n_task; i++)
+        DW_TRY(arm_task(&job->task[i], pristine, err));
+    return DW_OK;
+}
+
+void dw_references_close(dw_job *job)
+{
+    for (size_t i = 0; i < job->n_reference; i++) {
+        dw_reference *r = job->reference[i];
+        dw_refresh_finish(&r->refresh);
+        dw_engine_destroy(r->beside);
+        dw_model_free(r->frozen);
+        dw_map_finish(&r->index);
+        dw_free(r->item);
+        dw_arena_finish(&r->arena);
+        dw_free(r);
+    }
+    job->n_reference = 0;
+}
+
+size_t dw_reference_bytes(const dw_live_task *t)
+{
+    uint64_t asks =
+        DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_TEACHER_LOGP) | DOWEL_BIT(DOWEL_DIVERGENCE);
+    const dw_plan_task *p = t->plan;
+    bool named = p->reference >= 0 || p->teacher >= 0;
+    bool follows =
+        p->reference_update.kind != DW_UPDATE_NONE || p->teacher_update.kind != DW_UPDATE_NONE;
+    bool live = p->rollout || follows || (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE));
+    if (!(t->columns & asks) || named || !live || dw_model_has_adapter(t->model->m))
+        return 0;
+    return dw_model_base(t->model->m)->n * sizeof(dw_real);
+}
+
+/* ---- following ---- */
+
+void dw_references_moved(dw_job *job)
+{
+    for (size_t i = 0; i < job->n_reference; i++)
+        job->reference[i]->pristine = false;
+}
+
+static void forget(dw_reference *r)
+{
     dw_map_finish(&r->index);
-    dw_free(r->item);
-    dw_arena_finish(&r->arena);
-    dw_free(r);
+    dw_arena_reset(&r->arena);
+    r->n = 0;
 }
 
-void dw_reference_moved(dw_reference *r)
+dw_refresh *dw_reference_refresh(dw_reference *r, const dw_params **copy)
 {
-    if (r)
-        r->pristine = false;
+    if (!r->update)
+        return NULL;
+    *copy = dw_model_base(r->frozen);
+    return &r->refresh;
+}
+
+void dw_reference_restored(dw_reference *r)
+{
+    if (r->frozen)
+        dw_model_changed(r->frozen);
+    forget(r);
+}
+
+void dw_references_stepped(dw_job *job)
+{
+    dw_references_moved(job);
+    for (size_t i = 0; i < job->n_reference; i++) {
+        dw_reference *r = job->reference[i];
+        if (!r->update ||
+            !dw_refresh_step(&r->refresh, dw_model_trained(r->of->m), dw_model_base(r->frozen)))
+            continue;
+        dw_model_changed(r->frozen);
+        forget(r);
+    }
 }
 
 /* ---- the cache ---- */
@@ -93,33 +217,31 @@ static void keep_entry(dw_reference *r, const char *key, const double *logp, uin
 
 /* ---- scoring ---- */
 
-static dw_status open_frozen(dw_reference *r, dw_err *err)
+dw_status dw_reference_engine(dw_reference *r, dw_engine **e, unsigned *flags, dw_err *err)
 {
-    if (r->frozen_engine)
-        return DW_OK;
-    const dw_plan *p = r->job->plan;
-    dw_model_options o = {.trainable = false, .seed = p->seed, .no_tokenizer = true};
-    dw_status st = p->model_init ? dw_model_init(r->job->x, p->model_path, &o, &r->frozen, err)
-                                 : dw_model_open(r->job->x, p->model_path, &o, &r->frozen, err);
-    if (st >= 0)
-        st = dw_engine_create(r->frozen, &r->frozen_engine, err);
-    if (st < 0)
-        dw_err_prefix(err, "opening the reference (the weights the run started from)");
-    return st;
-}
-
-static dw_status pick_engine(dw_reference *r, dw_engine **e, unsigned *flags, dw_err *err)
-{
-    *e = r->trainer;
     *flags = 0;
-    if (dw_model_has_adapter(r->job->model)) {
-        *flags = DW_PASS_NO_ADAPTER;
+    if (r->still) {
+        *e = r->of->e;
         return DW_OK;
     }
-    if (r->pristine)
-        return DW_OK;
-    DW_TRY(open_frozen(r, err));
-    *e = r->frozen_engine;
+    if (!has_adapter(r)) {
+        DW_TRY(open_frozen(r, err));
+    } else if (!r->beside) {
+        DW_TRY(dw_engine_create(r->of->m, &r->beside, err));
+    }
+    *flags = has_adapter(r) ? DW_PASS_NO_ADAPTER : 0;
+    *e = r->beside;
+    return DW_OK;
+}
+
+/* The trainer's own engine will do while nothing has moved, or its adapter can be left out. */
+static dw_status pick_engine(dw_reference *r, dw_engine **e, unsigned *flags, dw_err *err)
+{
+    bool own = has_adapter(r) || (r->pristine && !r->update);
+    if (r->still || !own)
+        return dw_reference_engine(r, e, flags, err);
+    *flags = has_adapter(r) ? DW_PASS_NO_ADAPTER : 0;
+    *e = r->of->e;
     return DW_OK;
 }
 
@@ -130,7 +252,7 @@ typedef struct todo {
     size_t n;
 } todo;
 
-static todo look_up(dw_reference *r, dw_set *s, char (*key)[KEY_BYTES])
+static todo look_up(dw_reference *r, dw_set *s, char (*key)[KEY_BYTES], double *logp)
 {
     todo t = {.pack = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *t.pack),
               .seq = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *t.seq)};
@@ -138,7 +260,7 @@ static todo look_up(dw_reference *r, dw_set *s, char (*key)[KEY_BYTES])
         key_of(&s->pack[i], s->temperature, key[i]);
         const entry *e = find(r, key[i], s->pack[i].n_completion);
         if (e) {
-            memcpy(s->ref_logp + s->seq[i].tok, e->logp, e->n * sizeof *e->logp);
+            memcpy(logp + s->seq[i].tok, e->logp, e->n * sizeof *e->logp);
             continue;
         }
         t.seq[t.n] = (uint32_t)i;
@@ -149,7 +271,7 @@ static todo look_up(dw_reference *r, dw_set *s, char (*key)[KEY_BYTES])
     return t;
 }
 
-static dw_status score(dw_reference *r, dw_set *s, const todo *t, dw_err *err)
+static dw_status score(dw_reference *r, dw_set *s, const todo *t, double *logp, dw_err *err)
 {
     dw_engine *e;
     unsigned flags;
@@ -160,11 +282,11 @@ static dw_status score(dw_reference *r, dw_set *s, const todo *t, dw_err *err)
         size_t end = dw_pack_cut(t->pack, t->n, i, r->job->plan->micro_tokens);
         dw_pack p;
         dw_observed seen;
+        const dw_view v = dw_view_logp(e, flags, s->temperature);
         dw_pack_build(&call, t->pack + i, end - i, &p);
-        st = dw_observe(e, &call, &p, s->temperature, DOWEL_BIT(DOWEL_LOGP), flags,
-                        (dw_head_wants){0}, &seen, err);
+        st = dw_observe(&v, &call, &p, NULL, false, &seen, err);
         for (size_t k = i; k < end && st >= 0; k++)
-            memcpy(s->ref_logp + s->seq[t->seq[k]].tok, seen.logp + p.start[k - i],
+            memcpy(logp + s->seq[t->seq[k]].tok, seen.x[DW_SEEN_LOGP] + p.start[k - i],
                    t->pack[k].n_completion * sizeof(double));
         dw_arena_reset(&call);
         i = end;
@@ -173,21 +295,20 @@ static dw_status score(dw_reference *r, dw_set *s, const todo *t, dw_err *err)
     return st;
 }
 
-dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, dw_err *err)
+dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, double *logp, dw_err *err)
 {
-    s->ref_logp = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
     char(*key)[KEY_BYTES] = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *key);
-    todo t = look_up(r, s, key);
+    todo t = look_up(r, s, key, logp);
     if (t.n == 0)
         return DW_OK;
-    dw_status st = score(r, s, &t, err);
+    dw_status st = score(r, s, &t, logp, err);
     if (st < 0) {
-        dw_err_prefix(err, "scoring under the reference");
+        dw_err_prefix(err, "scoring under the reference (model '%s')", r->of->plan->name);
         return st;
     }
     for (size_t i = 0; keep && i < t.n; i++) {
         uint32_t k = t.seq[i];
-        keep_entry(r, key[k], s->ref_logp + s->seq[k].tok, s->pack[k].n_completion);
+        keep_entry(r, key[k], logp + s->seq[k].tok, s->pack[k].n_completion);
     }
     return DW_OK;
 }
@@ -202,6 +323,11 @@ static uint64_t rows_needed(const dw_job *job, size_t task)
         steps += dw_task_weight(job, task, s) > 0;
     uint64_t n = steps * job->task[task].plan->rows, len = dw_dataset_len(job->task[task].data);
     return n < len ? n : len; /* the first epoch holds every row once */
+}
+
+static double *scratch(const dw_set *s)
+{
+    return dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
 }
 
 static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
@@ -219,26 +345,27 @@ static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
             dw_progress_phase(job->progress, "reference", (size_t)at, (size_t)n);
         st = dw_set_from_rows(&s, t, &a, at, some, 0, err);
         if (st >= 0)
-            st = dw_reference_fill(r, &s, true, err);
+            st = dw_reference_fill(r, &s, true, scratch(&s), err);
         dw_arena_reset(&a);
     }
     if (st >= 0 && t->eval && t->plan->eval->data.spec.type != DW_PROMPTS) {
         dw_set s;
         st = dw_set_from_eval(&s, t, &a, err);
         if (st >= 0)
-            st = dw_reference_fill(r, &s, true, err);
+            st = dw_reference_fill(r, &s, true, scratch(&s), err);
     }
     dw_arena_finish(&a);
     return st;
 }
 
-dw_status dw_reference_prepare(dw_reference *r, dw_err *err)
+static dw_status prepare(dw_reference *r, dw_err *err)
 {
     for (size_t i = 0; i < r->job->n_task; i++) {
         const dw_live_task *t = &r->job->task[i];
-        if (t->plan->rollout || !(t->columns & DOWEL_BIT(DOWEL_REF_LOGP)))
-            continue;
-        DW_TRY(prepare_task(r, i, err));
+        bool scored = t->reference == r && (t->columns & DOWEL_BIT(DOWEL_REF_LOGP));
+        scored |= t->teacher == r && (t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP));
+        if (!t->plan->rollout && scored)
+            DW_TRY(prepare_task(r, i, err));
     }
     return DW_OK;
 }
@@ -247,7 +374,7 @@ dw_status dw_reference_prepare(dw_reference *r, dw_err *err)
 
 static const char magic[8] = "dwref01\n";
 
-dw_status dw_reference_save(const dw_reference *r, const char *path, dw_err *err)
+static dw_status save_cache(const dw_reference *r, const char *path, dw_err *err)
 {
     dw_buf b = {0};
     uint64_t n = r->n;
@@ -300,7 +427,7 @@ static bool parse(dw_reference *r, const dw_buf *b)
     return ok;
 }
 
-dw_status dw_reference_load(dw_reference *r, const char *path, dw_err *err)
+static dw_status load_cache(dw_reference *r, const char *path, dw_err *err)
 {
     if (!dw_file_exists(path))
         return DW_OK;
@@ -312,5 +439,36 @@ dw_status dw_reference_load(dw_reference *r, const char *path, dw_err *err)
                      "scored again",
                      path);
     dw_buf_finish(&b);
+    return st;
+}
+
+dw_status dw_references_save_caches(const dw_job *job, const char *run, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_status st = DW_OK;
+    for (size_t i = 0; i < job->n_reference && st >= 0; i++)
+        if (job->reference[i]->cache)
+            st =
+                save_cache(job->reference[i], dw_path_join(&a, run, job->reference[i]->cache), err);
+    dw_arena_finish(&a);
+    return st;
+}
+
+/* In full training the model of the start is about to be lost: score the rows while it is here. */
+dw_status dw_references_prepare(dw_job *job, const char *run, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_status st = DW_OK;
+    for (size_t i = 0; i < job->n_reference && st >= 0; i++) {
+        dw_reference *r = job->reference[i];
+        if (!r->cache)
+            continue;
+        st = load_cache(r, dw_path_join(&a, run, r->cache), err);
+        if (st >= 0 && !has_adapter(r) && job->step == 0)
+            st = prepare(r, err);
+    }
+    if (st >= 0 && job->step == 0)
+        st = dw_references_save_caches(job, run, err);
+    dw_arena_finish(&a);
     return st;
 }

@@ -37,7 +37,7 @@ static dw_status token_ends(const dw_tokenizer *tok, const dw_packable *p, const
 
 static dw_status make_samples(const dw_set *s, dowel_sample *out, dw_err *err)
 {
-    const dw_tokenizer *tok = dw_model_tokenizer(s->task->job->model);
+    const dw_tokenizer *tok = dw_model_tokenizer(s->task->model->m);
     for (size_t i = 0; i < s->n_seq; i++) {
         const dw_seq *q = &s->seq[i];
         const dw_packable *p = &s->pack[i];

@@ -29,7 +29,7 @@ static bool on_token(void *ctx, const dw_gen_item *it, size_t item)
 static dw_status add_sequence(dw_set *s, const dw_row *row, const dw_gen_item *it, size_t i,
                               const dw_rollout_spec *r, dw_err *err)
 {
-    const dw_tokenizer *tok = dw_model_tokenizer(s->task->job->model);
+    const dw_tokenizer *tok = dw_model_tokenizer(s->task->model->m);
     dw_buf text = {0};
     dw_buf_adds(&text, "");
     dw_status st = dw_tokenizer_decode(tok, it->id, it->n, true, &text, err);
@@ -80,7 +80,7 @@ static dw_sampling sampling(const dw_live_task *t, const dw_rollout_spec *r)
                      .stop_string = p->stop,
                      .n_stop_string = p->n_stop,
                      .seed = r->seed};
-    s.n_stop = dw_model_stops(t->job->model, &s.stop);
+    s.n_stop = dw_model_stops(t->model->m, &s.stop);
     return s;
 }
 
@@ -89,8 +89,8 @@ dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uin
 {
     dw_job *job = t->job;
     size_t n = r->n * r->samples;
-    if (!job->gen)
-        DW_TRY(dw_generator_create(job->model, &job->gen, err));
+    if (!t->model->gen)
+        DW_TRY(dw_generator_create(t->model->m, &t->model->gen, err));
     dw_gen_item *item = dw_zalloc(n + 1, sizeof *item);
     for (size_t i = 0; i < n; i++) {
         const dw_row *row = r->row[i / r->samples];
@@ -100,7 +100,7 @@ dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uin
     }
     watch w = {.job = job, .item = item, .n = n};
     dw_sampling s = sampling(t, r);
-    dw_status st = dw_generate(job->gen, &s, item, n, on_token, &w, err);
+    dw_status st = dw_generate(t->model->gen, &s, item, n, on_token, &w, err);
     if (st >= 0) {
         dw_set_init(out, t, a, n, step);
         out->temperature = r->greedy ? 1 : s.temperature;

@@ -84,30 +84,29 @@ static dw_status open_logs(dw_live *l, dw_err *err)
     return open_log(dw_live_path(l, "samples.jsonl"), l->state.samples_bytes, &l->samples_log, err);
 }
 
-/* In full training the model of the start is about to be lost: score the rows while it is here. */
-static dw_status prepare_reference(dw_live *l, dw_err *err)
+static void print_further(dw_live *l, const dw_live_model *m)
 {
-    dw_reference *r = l->job.reference;
-    const char *path = dw_live_path(l, "reference.cache");
-    if (!r)
-        return DW_OK;
-    DW_TRY(dw_reference_load(r, path, err));
-    if (dw_model_has_adapter(l->job.model) || l->job.step > 0)
-        return DW_OK;
-    DW_TRY(dw_reference_prepare(r, err));
-    return dw_reference_save(r, path, err);
+    if (m->plan->trains)
+        dw_progress_say(&l->progress, "model %s: %s: %zu parameters, %zu trained%s", m->plan->name,
+                        dw_model_dir(m->m), dw_model_n_params(m->m), dw_model_trained(m->m)->n,
+                        dw_model_has_adapter(m->m) ? " (adapter)" : "");
+    else
+        dw_progress_say(&l->progress, "model %s: %s: %zu parameters, none trained", m->plan->name,
+                        dw_model_dir(m->m), dw_model_n_params(m->m));
 }
 
 static void print_start(dw_live *l)
 {
-    const dw_model *m = l->job.model;
     char blas[128];
     dw_exec_describe(blas, sizeof blas);
     dw_live_print_data(l);
     dw_progress_say(&l->progress, "%s: %zu parameters, %zu trained%s; kernel %s, %s, %d threads",
-                    dw_model_dir(m), dw_model_n_params(m), dw_model_trained(l->job.model)->n,
-                    dw_model_has_adapter(m) ? " (adapter)" : "", dw_exec_kernel(&l->x), blas,
-                    dw_pool_threads(l->x.pool));
+                    dw_model_dir(l->job.model), dw_model_n_params(l->job.model),
+                    l->job.models[0].plan->trains ? dw_model_trained(l->job.model)->n : 0,
+                    dw_model_has_adapter(l->job.model) ? " (adapter)" : "", dw_exec_kernel(&l->x),
+                    blas, dw_pool_threads(l->x.pool));
+    for (size_t i = 1; i < l->job.n_models; i++)
+        print_further(l, &l->job.models[i]);
     for (size_t i = 0; i < l->job.n_task; i++) {
         const dw_live_task *t = &l->job.task[i];
         const dw_data_counts *c = dw_dataset_counts(t->data);
@@ -124,7 +123,7 @@ static dw_status start(dw_live *l, dw_err *err)
     DW_TRY(make_folder(l, err));
     DW_TRY(dw_live_arm(l, err));
     DW_TRY(open_logs(l, err));
-    DW_TRY(prepare_reference(l, err));
+    DW_TRY(dw_references_prepare(&l->job, l->o->out, err));
     return dw_live_train(l, err);
 }
 
@@ -150,11 +149,11 @@ static dw_status restore(dw_live *l, dw_err *err)
         dw_progress_say(&l->progress, "no checkpoint yet: starting again from step 0");
         return DW_OK;
     }
-    dw_status st = dw_checkpoint_restore(&l->job, &l->optim, dir, &l->state, err);
+    dw_status st = dw_checkpoint_restore(&l->job, dir, &l->state, err);
     if (st == DW_E_INPUT)
         dw_log(DW_WARN, "resume", "remove %s to go on from the checkpoint before it", dir);
     DW_TRY(st);
-    dw_reference_moved(l->job.reference);
+    dw_references_moved(&l->job);
     l->saved_step = l->job.step;
     dw_progress_say(&l->progress, "going on from %s", dir);
     return DW_OK;
@@ -167,7 +166,7 @@ static dw_status go_on(dw_live *l, dw_err *err)
     DW_TRY(dw_live_arm(l, err));
     DW_TRY(restore(l, err));
     DW_TRY(open_logs(l, err));
-    DW_TRY(prepare_reference(l, err));
+    DW_TRY(dw_references_prepare(&l->job, l->o->out, err));
     return dw_live_train(l, err);
 }
 

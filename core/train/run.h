@@ -3,7 +3,7 @@
  * RUN/ holds plan.json, manifest.json (versions, kernel, BLAS, threads, hashes of model, data,
  * plugins), recipe/ (the sources), metrics.jsonl, samples.jsonl, checkpoint-N/ (trainer state;
  * complete or absent), best/ (the best by eval, with its export), final/ (the export: a Hugging
- * Face folder, or an adapter), and reference.cache. */
+ * Face folder, or an adapter; of further models that train in final-NAME/), and reference.cache. */
 #ifndef DW_TRAIN_RUN_H
 #define DW_TRAIN_RUN_H
 

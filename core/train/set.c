@@ -110,11 +110,16 @@ static void move_tokens(dw_set *s, const dw_seq *from, uint32_t to, uint32_t n)
     memmove(s->mask + to, s->mask + from->tok, n);
     if (s->mark)
         memmove(s->mark + to, s->mark + from->tok, n);
-    double *column[] = {s->ref_logp,  s->old_logp,     s->sampler_logp,
-                        s->advantage, s->token_reward, s->mark_label};
+    double *column[] = {s->ref_logp,     s->old_logp,   s->sampler_logp, s->advantage,
+                        s->token_reward, s->mark_label, s->teacher_logp};
     for (size_t c = 0; c < sizeof column / sizeof *column; c++)
         if (column[c])
             memmove(column[c] + to, column[c] + from->tok, n * sizeof(double));
+    size_t w = s->task->value_width;
+    double *wide[] = {s->old_value, s->ret};
+    for (size_t c = 0; c < sizeof wide / sizeof *wide; c++)
+        if (wide[c])
+            memmove(wide[c] + to * w, wide[c] + from->tok * w, n * w * sizeof(double));
 }
 
 void dw_set_compact(dw_set *s)

@@ -36,7 +36,8 @@ typedef struct dw_set {
     uint8_t *mark;      /* 1 where SCORE and CHOICES are read; NULL: nowhere */
     double *mark_label; /* of steps; NaN where there is no mark or no label */
     uint64_t given;     /* DOWEL_BIT()s of TARGET, MARGIN and RANK: what the data has */
-    double *ref_logp, *old_logp, *sampler_logp, *advantage, *token_reward;
+    double *ref_logp, *old_logp, *sampler_logp, *teacher_logp, *advantage, *token_reward;
+    double *old_value, *ret; /* [n_tok][task->value_width] */
     uint32_t max_tok;
     double temperature;
     double step_seqs, step_toks; /* TRAINED and OTHER sequences with a counted token, and those

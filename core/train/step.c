@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "tensor/vector.h"
 #include "train/component.h"
 #include "train/gather.h"
 
@@ -34,8 +33,8 @@ static dw_status each_objective(dw_pass *p, dw_components *apart, dw_err *err)
 }
 
 /* apart: NULL, or where each objective's gradient goes by itself. */
-static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double weight,
-                           dw_components *apart, dw_step_result *out, dw_err *err)
+static dw_status step_task(dw_job *job, dw_live_task *t, double weight, dw_components *apart,
+                           dw_step_result *out, dw_err *err)
 {
     dw_arena a = {0};
     dw_set s;
@@ -46,7 +45,7 @@ static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double we
         out->trained_tokens += s.step_toks;
     }
     if (st >= 0 && s.n_seq > 0) {
-        dw_pass p = {.job = job, .engine = e, .set = &s, .weight = weight, .backward = true};
+        dw_pass p = {.job = job, .set = &s, .weight = weight, .backward = true};
         st = apart ? each_objective(&p, apart, err) : dw_pass_run(&p, err);
         out->loss += p.loss;
     }
@@ -54,11 +53,10 @@ static dw_status step_task(dw_job *job, dw_engine *e, dw_live_task *t, double we
     return st;
 }
 
-dw_status dw_step_gradient(dw_job *job, dw_engine *e, dw_step_result *out, dw_err *err)
+dw_status dw_step_gradient(dw_job *job, dw_step_result *out, dw_err *err)
 {
     *out = (dw_step_result){0};
-    dw_params *p = dw_model_trained(job->model);
-    dw_vec_zero(job->x, p->g, p->n);
+    dw_models_zero(job);
     DW_TRY(dw_task_schedule(job, job->step, err));
     DW_TRY(dw_mix_before(job->mix, err));
     dw_components apart;
@@ -69,7 +67,7 @@ dw_status dw_step_gradient(dw_job *job, dw_engine *e, dw_step_result *out, dw_er
     for (size_t i = 0; i < job->n_task && st >= 0; i++) {
         double w = dw_task_weight(job, i, job->step);
         if (w > 0) /* a multiplier of 0 does not stop the measuring */
-            st = step_task(job, e, &job->task[i], w * dw_mix_multiplier(job->mix, i),
+            st = step_task(job, &job->task[i], w * dw_mix_multiplier(job->mix, i),
                            wanted ? &apart : NULL, out, err);
     }
     if (wanted)

@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/asks.h"
 #include "train/feeds.h"
 #include "train/mix.h"
 
-/* FNV-1a: part of stored runs, so it may never change. */
-static uint64_t name_hash(const char *s)
+/* FNV-1a. */
+uint64_t dw_task_hash(const char *s)
 {
     uint64_t h = UINT64_C(14695981039346656037);
     for (; *s; s++)
@@ -59,28 +60,41 @@ static dw_status find_schedules(dw_job *job, dw_use *u, dw_err *err)
     return DW_OK;
 }
 
-/* Adds the fields that an instance asks for to the task's list. */
+/* Adds texts that an instance asks for to the task's list; gives their places in it. */
+static uint32_t *name_texts(dw_use *u, const char *const *asked, uint32_t *n_asked,
+                            const char ***list, size_t *n_list)
+{
+    dw_arena *a = &u->task->job->arena;
+    size_t n = 0;
+    while (asked && asked[n])
+        n++;
+    uint32_t *place = dw_arena_alloc(a, (n + 1) * sizeof *place);
+    const char **all = dw_arena_alloc(a, (*n_list + n + 1) * sizeof *all);
+    if (*n_list)
+        memcpy(all, *list, *n_list * sizeof *all);
+    *list = all;
+    *n_asked = (uint32_t)n;
+    for (size_t i = 0; i < n; i++) {
+        size_t at = 0;
+        while (at < *n_list && strcmp(all[at], asked[i]) != 0)
+            at++;
+        if (at == *n_list)
+            all[(*n_list)++] = dw_arena_strdup(a, asked[i]);
+        place[i] = (uint32_t)at;
+    }
+    return place;
+}
+
 static void name_fields(dw_use *u)
 {
     dw_live_task *t = u->task;
-    dw_arena *a = &t->job->arena;
-    size_t n = 0;
-    while (u->ask.fields && u->ask.fields[n])
-        n++;
-    u->field = dw_arena_alloc(a, (n + 1) * sizeof *u->field);
-    u->n_field = (uint32_t)n;
-    const char **all = dw_arena_alloc(a, (t->n_field + n + 1) * sizeof *all);
-    if (t->n_field)
-        memcpy(all, t->field, t->n_field * sizeof *all);
-    t->field = all;
-    for (size_t i = 0; i < n; i++) {
-        size_t at = 0;
-        while (at < t->n_field && strcmp(all[at], u->ask.fields[i]) != 0)
-            at++;
-        if (at == t->n_field)
-            all[t->n_field++] = dw_arena_strdup(a, u->ask.fields[i]);
-        u->field[i] = (uint32_t)at;
-    }
+    u->field = name_texts(u, u->ask.fields, &u->n_field, &t->field, &t->n_field);
+}
+
+static void name_choices(dw_use *u)
+{
+    dw_live_task *t = u->task;
+    u->choice = name_texts(u, u->ask.choices, &u->n_choice, &t->choice_text, &t->n_choice);
 }
 
 static dw_status ask(dw_use *u, bool estimator, dw_err *err)
@@ -88,20 +102,12 @@ static dw_status ask(dw_use *u, bool estimator, dw_err *err)
     u->ask = (dowel_request){.size = sizeof u->ask};
     DW_TRY(dw_call_observe(u->inst, estimator, &u->ask, err));
     name_fields(u);
-    if (u->ask.choices)
-        return dw_fail(err, DW_E_PLUGIN, "%s asks for columns that this version cannot provide",
+    name_choices(u);
+    if ((u->ask.columns & DOWEL_BIT(DOWEL_CHOICES)) && !u->n_choice)
+        return dw_fail(err, DW_E_PLUGIN, "%s asks for CHOICES and lists no tokens",
                        dw_instance_name(u->inst));
     return DW_OK;
 }
-
-#define CAN_GIVE                                                                                   \
-    (DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_ENTROPY) | DOWEL_BIT(DOWEL_MEAN_LOGP) |               \
-     DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) | DOWEL_BIT(DOWEL_SAMPLER_LOGP) |       \
-     DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_TOP1) | DOWEL_BIT(DOWEL_COLLISION) |             \
-     DOWEL_BIT(DOWEL_TOP_PROB) | DOWEL_BIT(DOWEL_MEAN_LOGIT) | DOWEL_BIT(DOWEL_WEIGHT) |           \
-     DOWEL_BIT(DOWEL_LABEL) | DOWEL_BIT(DOWEL_REWARD) | DOWEL_BIT(DOWEL_TOKEN_REWARD) |            \
-     DOWEL_BIT(DOWEL_TARGET) | DOWEL_BIT(DOWEL_MARGIN) | DOWEL_BIT(DOWEL_MARK_LABEL) |             \
-     DOWEL_BIT(DOWEL_RANK) | DOWEL_BIT(DOWEL_FIELD))
 
 /* Each prompt with the answer of another row takes a second row. */
 static dw_status check_mismatched(const dw_use *u, bool rollout, dw_err *err)
@@ -124,36 +130,15 @@ static dw_status check_mismatched(const dw_use *u, bool rollout, dw_err *err)
 
 static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
 {
-    static const struct {
-        int column;
-        const char *name;
-    } names[] = {{DOWEL_VALUE, "VALUE"},
-                 {DOWEL_SCORE, "SCORE"},
-                 {DOWEL_DIVERGENCE, "DIVERGENCE"},
-                 {DOWEL_CHOICES, "CHOICES"},
-                 {DOWEL_TEACHER_LOGP, "TEACHER_LOGP"},
-                 {DOWEL_OLD_VALUE, "OLD_VALUE"},
-                 {DOWEL_RETURN, "RETURN"},
-                 {0, NULL}};
     const char *who = dw_instance_name(u->inst);
-    uint64_t missing = u->ask.columns & ~CAN_GIVE;
-    for (size_t i = 0; names[i].name; i++)
-        if (missing & DOWEL_BIT(names[i].column))
-            return dw_fail(err, DW_E_PLUGIN,
-                           "%s asks for the column %s, which this version of "
-                           "dowel does not provide",
-                           who, names[i].name);
-    if (missing)
-        return dw_fail(err, DW_E_PLUGIN,
-                       "%s asks for columns that this version does not provide (mask 0x%llx)", who,
-                       (unsigned long long)missing);
     if (u->ask.extras & DOWEL_WITH_MISMATCHED)
         DW_TRY(check_mismatched(u, rollout, err));
     if (u->ask.extras & ~(uint32_t)DOWEL_WITH_MISMATCHED)
         return dw_fail(err, DW_E_PLUGIN,
                        "%s asks for extra sequences (mask 0x%x), which this version does not make",
                        who, u->ask.extras);
-    uint64_t rolled = DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_ADVANTAGE);
+    uint64_t rolled =
+        DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_RETURN);
     if (!rollout && (u->ask.columns & rolled))
         return dw_fail(err, DW_E_RECIPE,
                        "%s needs rollouts, but the task trains on given answers; give the task a "
@@ -259,7 +244,7 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
         t->estimator = t->objective[0];
         t->estimator.shared = true;
         t->estimator.ask = (dowel_request){0};
-        t->estimator.n_field = 0;
+        t->estimator.n_field = t->estimator.n_choice = 0;
         if (!dw_instance_info(t->estimator.inst)->estimator.estimate)
             t->estimator.inst = NULL; /* a loss that needs no advantages */
     }
@@ -269,7 +254,8 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
         DW_TRY(ask(&t->estimator, true, err));
     uint64_t rolled = DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) |
                       DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_TOKEN_REWARD) |
-                      DOWEL_BIT(DOWEL_REWARD);
+                      DOWEL_BIT(DOWEL_REWARD) | DOWEL_BIT(DOWEL_TEACHER_LOGP) |
+                      DOWEL_BIT(DOWEL_OLD_VALUE);
     if (t->estimator.ask.columns & ~rolled)
         return dw_fail(err, DW_E_PLUGIN,
                        "%s asks for columns that estimators cannot have in this version (mask "
@@ -293,7 +279,7 @@ static dw_status open_rewards(dw_live_task *t, dw_err *err)
         if (u->inst && !dw_instance_info(u->inst)->reward.score)
             return dw_fail(err, DW_E_RECIPE, "rewards.%s: the plugin %s is not a reward",
                            p->reward[i].name, p->reward[i].plugin);
-        if (!u->inst && (!t->job->cb || !t->job->cb->reward))
+        if (!u->inst && u->plan->lua && (!t->job->cb || !t->job->cb->reward))
             return dw_fail(err, DW_E_BUG, "rewards.%s: no Lua state to call", p->reward[i].name);
         t->part[i] = p->reward[i].name;
         t->part_weight[i] = p->reward[i].weight;
@@ -302,24 +288,6 @@ static dw_status open_rewards(dw_live_task *t, dw_err *err)
 }
 
 /* ---- tasks ---- */
-
-static void sum_asks(dw_live_task *t)
-{
-    for (size_t i = 0; i < t->n_objective; i++) {
-        const dowel_request *r = &t->objective[i].ask;
-        uint64_t moved = r->columns & ~r->detached;
-        t->columns |= r->columns;
-        t->entropy_grad |= (moved & DOWEL_BIT(DOWEL_ENTROPY)) != 0;
-        t->mean_logp_grad |= (moved & DOWEL_BIT(DOWEL_MEAN_LOGP)) != 0;
-        t->by_group |= r->together == DOWEL_BY_GROUP;
-        t->by_step |= r->together == DOWEL_BY_STEP;
-        t->mismatched |= (r->extras & DOWEL_WITH_MISMATCHED) != 0;
-    }
-    t->marks = (t->columns & (DOWEL_BIT(DOWEL_SCORE) | DOWEL_BIT(DOWEL_CHOICES))) != 0 ||
-               t->plan->data.spec.type == DW_STEPS;
-    if (t->estimator.inst)
-        t->columns |= t->estimator.ask.columns;
-}
 
 static dw_status check_feeds(const dw_live_task *t, dw_err *err)
 {
@@ -347,11 +315,12 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_data
     dw_data_spec s = d->spec;
     s.field = t->field;
     s.n_field = t->n_field;
-    const dw_tokenizer *tok = dw_model_tokenizer(job->model);
+    const dw_model *m = t->model->m;
+    const dw_tokenizer *tok = dw_model_tokenizer(m);
     if (!tok)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
-                       dw_model_dir(job->model));
-    return dw_dataset_load(&s, tok, dw_model_description(job->model)->max_positions,
+                       dw_model_dir(m));
+    return dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
                            job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err);
 }
 
@@ -379,15 +348,33 @@ static dw_status open_data(dw_live_task *t, dw_err *err)
 static dw_status open_task(dw_live_task *t, dw_err *err)
 {
     dw_job *job = t->job;
-    t->seed = job->plan->seed ^ name_hash(t->plan->name);
+    t->seed = job->plan->seed ^ dw_task_hash(t->plan->name);
     t->best = NAN;
     t->prefix = job->n_task > 1 ? dw_arena_printf(&job->arena, "%s/", t->plan->name) : "";
     DW_TRY(open_objectives(t, err));
     DW_TRY(open_estimator(t, err));
     DW_TRY(open_rewards(t, err));
     DW_TRY(check_feeds(t, err));
-    sum_asks(t);
+    return dw_asks_sum(t, err);
+}
+
+/* The models are open. */
+static dw_status fill_task(dw_live_task *t, dw_err *err)
+{
+    DW_TRY(dw_asks_choices(t, err));
     return open_data(t, err);
+}
+
+static dw_status each_task(dw_job *job, dw_status (*fn)(dw_live_task *, dw_err *), dw_err *err)
+{
+    for (size_t i = 0; i < job->n_task; i++) {
+        dw_status st = fn(&job->task[i], err);
+        if (st < 0) {
+            dw_err_prefix(err, "tasks.%s", job->task[i].plan->name);
+            return st;
+        }
+    }
+    return DW_OK;
 }
 
 dw_status dw_task_open_all(dw_job *job, dw_err *err)
@@ -398,12 +385,10 @@ dw_status dw_task_open_all(dw_job *job, dw_err *err)
         dw_live_task *t = &job->task[i];
         t->job = job;
         t->plan = &job->plan->task[i];
-        dw_status st = open_task(t, err);
-        if (st < 0) {
-            dw_err_prefix(err, "tasks.%s", t->plan->name);
-            return st;
-        }
     }
+    DW_TRY(each_task(job, open_task, err));
+    DW_TRY(dw_models_open(job, err));
+    DW_TRY(each_task(job, fill_task, err));
     DW_TRY(dw_mix_create(job, &job->mix, err));
     return dw_task_schedule(job, 0, err);
 }

@@ -4,9 +4,9 @@
 #define DW_TRAIN_TASK_H
 
 #include "data/dataset.h"
-#include "model/generate.h"
 #include "plug/plug.h"
 #include "train/metrics.h"
+#include "train/models.h"
 #include "train/plan.h"
 #include "train/run.h"
 
@@ -28,6 +28,8 @@ typedef struct dw_use {
     dowel_request ask; /* union over the ends of the schedules */
     uint32_t *field;   /* [n_field] its fields' places in the task's list */
     uint32_t n_field;
+    uint32_t *choice; /* [n_choice] its choices' places in the task's list */
+    uint32_t n_choice;
     const char *prefix;    /* of its metrics: "", "arith/", "arith/grpo/" */
     double *total, *tally; /* of the current step */
 } dw_use;
@@ -41,7 +43,17 @@ typedef struct dw_live_task {
     size_t n_objective, n_reward;
     dw_use estimator; /* inst NULL without one */
     uint64_t columns; /* union of what its instances ask for */
-    bool entropy_grad, mean_logp_grad;
+    uint64_t moved;   /* those of them that some objective differentiates */
+    dw_live_model *model;
+    dw_live_model *critic; /* NULL where nobody asks for VALUE; may be the model */
+    dw_read value_by;      /* which of the critic's heads is the value */
+    uint32_t value_width, score_width;
+    struct dw_reference *reference, *teacher; /* NULL where nobody asks for them */
+    dw_divergence divergence;                 /* kind 0: none; `other` is left to the pass */
+    uint32_t against;                         /* DOWEL_TEACHER or DOWEL_REFERENCE */
+    const char **choice_text;                 /* [n_choice] tokens that CHOICES reads */
+    int32_t *choice;
+    size_t n_choice;
     bool by_group, by_step;
     bool marks;         /* SCORE or CHOICES are read, or the data has steps */
     bool mismatched;    /* some objective surveys MISMATCHED sequences */
@@ -62,25 +74,30 @@ typedef struct dw_job {
     const dw_callbacks *cb; /* or NULL */
     dw_registry *reg;
     const dw_exec *x;
-    dw_model *model;
+    dw_live_model *models; /* [n_models], as in the plan */
+    size_t n_models;
+    dw_model *model; /* the policy */
     dw_live_task *task;
     size_t n_task;
     dw_arena arena;
-    dw_metrics *sink;               /* where metrics go now; NULL: nowhere */
-    uint64_t step;                  /* finished steps */
-    dw_generator *gen;              /* made on first use */
-    struct dw_reference *reference; /* NULL where nobody asks for REF_LOGP */
+    dw_metrics *sink;                /* where metrics go now; NULL: nowhere */
+    uint64_t step;                   /* finished steps */
+    struct dw_reference **reference; /* [n_reference] frozen copies that tasks compare with */
+    size_t n_reference;
     struct dw_progress *progress;
     struct dw_mix *mix; /* weights and multipliers that follow from the past */
     dw_buf *samples;    /* lines for samples.jsonl; NULL: not kept */
 } dw_job;
 
-/* Loads data, finds and creates plugin instances, asks them what they need. The model is open.
+/* Finds and creates plugin instances, asks them what they need, opens the models accordingly, and
+ * loads the data.
  * Messages start with "tasks.NAME". */
 dw_status dw_task_open_all(dw_job *job, dw_err *err);
 void dw_task_close_all(dw_job *job);
 /* Writes scheduled options for step `step` (from 0). */
 dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err);
+/* Part of stored runs: a name as a number. */
+uint64_t dw_task_hash(const char *name);
 /* Weight of a task at a step (from 0): 0 means that it rests. What a Lua function says is known for
  * the job's current step only, and is 1 elsewhere; multipliers of constraints are not in it. */
 double dw_task_weight(const dw_job *job, size_t task, uint64_t step);

@@ -49,16 +49,70 @@ function normal.lora(plan, path, t)
   return a
 end
 
-function normal.model(plan, path, t)
-  local m = { init = t.init or false, adapter = null }
-  copy(plan, path, t, { "path", "adapter", "init" }, "model", {})
-  m.path = normal.path(plan, t, "path", t.path, "model.path")
+-- A range of steps { from, to }, or a list of them.
+local function freeze(t)
+  local v = t.freeze
+  if v == nil then return node.list {} end
+  if type(v) ~= "table" then
+    node.refuse(t, "freeze", "freeze: expected a range of steps { from, to } or a list of them, got %s",
+      node.describe(v))
+  end
+  if type(v[1]) == "number" then v = { v } end
+  local out = node.list {}
+  for i, range in ipairs(v) do
+    if type(range) ~= "table" or #range ~= 2 then
+      node.refuse(t, "freeze", "freeze: expected a range of steps { from, to }, got %s",
+        node.describe(range))
+    end
+    out[i] = { range[1], range[2] }
+  end
+  return out
+end
+
+-- name: of a model in `models`; nil: the recipe's own `model`
+function normal.model(plan, path, t, name)
+  local what = name and "model " .. name or "model"
+  local m = { init = t.init or false, adapter = null, freeze = freeze(t) }
+  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer" }, what, {})
+  m.path = normal.path(plan, t, "path", t.path, what .. ".path")
   if t.adapter ~= nil then
-    want(t, "adapter", t.adapter, "lora", "d.lora { ... }", "model.adapter")
+    want(t, "adapter", t.adapter, "lora", "d.lora { ... }", what .. ".adapter")
     m.adapter = normal.lora(plan, path .. ".adapter", t.adapter)
     at(plan, path .. ".adapter", t.adapter, nil, "lora")
   end
+  if not name then
+    for _, k in ipairs { "trains", "optimizer" } do
+      if t[k] ~= nil then
+        node.refuse(t, k, k == "trains" and "the recipe's own model always may train; 'trains' is for models = { ... }"
+          or "the recipe's own optimizer moves this model; 'optimizer' is for models = { ... }")
+      end
+    end
+    return m
+  end
+  m.trains, m.optimizer = t.trains, null
+  if t.optimizer ~= nil then
+    want(t, "optimizer", t.optimizer, "optimizer", "d.adamw { ... } or d.sgd { ... }",
+      what .. ".optimizer")
+    m.optimizer = normal.optimizer(plan, path .. ".optimizer", t.optimizer)
+    at(plan, path .. ".optimizer", t.optimizer, nil, node.info(t.optimizer).call)
+  end
   return m
+end
+
+function normal.models(plan, t)
+  local out = {}
+  if t.models == nil then return out end
+  local list = node.table(t, "models", t.models, "models")
+  at(plan, "models", t, "models", "models")
+  for name, m in pairs(list) do
+    if type(name) ~= "string" then
+      node.refuse(list, name, "models need names: models = { critic = d.model { ... } }")
+    end
+    want(list, name, m, "model", "d.model { ... }", "models." .. name)
+    at(plan, "models." .. name, m, nil, "model " .. name)
+    out[name] = normal.model(plan, "models." .. name, m, name)
+  end
+  return out
 end
 
 -- kind: of a function, "row" gives text and "value" anything
@@ -127,6 +181,10 @@ local function use(plan, path, t, weight)
 end
 
 local function reward(plan, path, t, weight, name)
+  if node.kind(t) == "scored" then
+    at(plan, path, t, nil, nil)
+    return { model = t.model, weight = weight }
+  end
   if node.kind(t) == "scorer" then
     plan.functions[name] = t.fn
     plan.kinds[name] = "reward"
@@ -154,17 +212,19 @@ local function weighted(t, key, v, kinds, form)
   return 1.0, v
 end
 
-local reward_kinds = { reward = true, scorer = true }
+local reward_kinds = { reward = true, scorer = true, scored = true }
 
 local function rewards(plan, path, task, name)
   local r, out = task.reward, {}
   if r == nil then return out end
   if reward_kinds[node.kind(r)] then
-    local key = node.kind(r) == "scorer" and "scorer" or short(normal.plugin_of[r])
+    local key = node.kind(r) == "scorer" and "scorer" or node.kind(r) == "scored" and r.model
+      or short(normal.plugin_of[r])
     out[key] = reward(plan, path .. "." .. key, r, 1.0, format("reward:%s.%s", name, key))
     return out
   end
-  want(task, "reward", r, "mix", 'd.reward "id" { ... }, d.scorer(fn) or d.mix { ... }', "reward")
+  want(task, "reward", r, "mix", 'd.reward "id" { ... }, d.scorer(fn), d.scored_by "model" or d.mix { ... }',
+    "reward")
   node.keys(r, "d.mix", (function()
     local all = {}
     for k in pairs(r) do if type(k) == "string" then all[#all + 1] = k end end
@@ -232,9 +292,35 @@ local function eval(plan, path, task, name)
 end
 
 normal.task_keys = { "data", "objective", "objectives", "reward", "rollout", "estimator", "batch",
-  "eval" }
+  "eval", "critic", "reference", "teacher", "reference_update", "teacher_update" }
 
-function normal.task(plan, name, t)
+local update_keys = { "kind", "alpha", "every", "kappa", "eta", "rho", "gamma", "beta_min" }
+
+local function update(plan, path, t, key)
+  if t[key] == nil then return null end
+  local u = node.table(t, key, t[key], key)
+  node.keys(u, key, update_keys)
+  return copy(plan, path .. "." .. key, u, update_keys, key, {})
+end
+
+-- The models of a task by name; "ema" is the slow copy of the task's own model.
+local function roles(plan, path, t, out)
+  for _, k in ipairs { "critic", "reference", "teacher" } do
+    at(plan, path .. "." .. k, t, k, k)
+    out[k] = t[k] == nil and null or t[k]
+  end
+  for _, k in ipairs { "reference_update", "teacher_update" } do
+    at(plan, path .. "." .. k, t, k, k)
+    out[k] = update(plan, path, t, k)
+  end
+  if out.teacher == "ema" then
+    out.teacher = "self"
+    if out.teacher_update == null then out.teacher_update = { kind = "mix" } end
+  end
+end
+
+-- own: the name of its model, nil: the recipe's
+function normal.task(plan, name, t, own)
   local path = "tasks." .. name
   local function key(k) at(plan, path .. "." .. k, t, k, k) end
   for _, k in ipairs { "data", "rollout", "estimator", "eval" } do key(k) end
@@ -252,6 +338,9 @@ function normal.task(plan, name, t)
     rows = 8,
   }
   at(plan, path .. ".rows", t, "batch", "batch.rows")
+  roles(plan, path, t, out)
+  if own ~= nil then out.model = own end
+  at(plan, path .. ".model", t, "model", "model")
   if t.batch ~= nil then
     local batch = node.table(t, "batch", t.batch, "batch")
     node.keys(batch, "batch", { "rows" })

@@ -13,7 +13,7 @@ local methods = {}
 local mt = { __index = methods, __name = "dowel.recipe" }
 
 -- What a recipe has of its own, and what may stand beside it when it has one task.
-local own_keys = { "name", "seed", "model", "plugin_dirs", "threads", "tasks", "schedule", "steps",
+local own_keys = { "name", "seed", "model", "models", "plugin_dirs", "threads", "tasks", "schedule", "steps",
   "epochs", "optimizer", "micro_tokens", "save_every", "keep", "save_dtype", "save_merged", "combine",
   "gradients_every", "constraints", "limits" }
 
@@ -203,8 +203,10 @@ local function tasks(plan, t)
       node.refuse(list, name, "tasks need names: tasks = { NAME = { data = ..., ... } }")
     end
     local own = node.table(list, name, task, "tasks." .. name)
-    node.keys(own, "task " .. name, normal.task_keys)
-    tree.tasks[name] = normal.task(plan, name, own)
+    local keys = { "model" } -- of the recipe where it has one task
+    for _, k in ipairs(normal.task_keys) do keys[#keys + 1] = k end
+    node.keys(own, "task " .. name, keys)
+    tree.tasks[name] = normal.task(plan, name, own, own.model)
   end
 end
 
@@ -250,6 +252,7 @@ function recipe.create(t)
   normal.want(t, "model", t.model, "model", "d.model { ... }", "model")
   normal.at(plan, "model", t.model, nil, "model")
   tree.model = normal.model(plan, "model", t.model)
+  tree.models = normal.models(plan, t)
   tasks(plan, t)
   schedule(plan, t)
   normal.mix(plan, t, tree)
@@ -362,7 +365,7 @@ local function plain(plan, path, t, value)
   local kind = node.kind(value)
   if kind == "lora" then return normal.lora(plan, path, value) end
   if kind == "optimizer" then return normal.optimizer(plan, path, value) end
-  if kind == "model" then return normal.model(plan, path, value) end
+  if kind == "model" then return normal.model(plan, path, value, match(path, "^models%.(.*)$")) end
   if kind == "data" then
     local task, eval = match(path, "^tasks%.([^.]+)%.data$"), match(path, "^tasks%.([^.]+)%.eval%.data$")
     if task then return normal.data(plan, path, value, task, true) end
@@ -375,7 +378,7 @@ local function plain(plan, path, t, value)
 end
 
 local function is_path(path)
-  return path == "model.path" or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
+  return path == "model.path" or match(path, "^models%.[^.]+%.path$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
 end
 
 function methods:with(edits)
@@ -470,22 +473,27 @@ local function check_data(plan, path, data)
   end
 end
 
-local function check_files(plan)
-  local tree = plan.tree
-  local at = plan.pos["model.path"] and "model.path" or "model"
-  if is_ref(tree.model.path) then
+local function check_model(plan, at, path)
+  at = plan.pos[at .. ".path"] and at .. ".path" or at
+  if type(path) ~= "string" then return end -- left to the plan's own check
+  if is_ref(path) then
     if not plan.stages then
       refuse_at(plan, at, format("'%s' is the result of a stage, and this recipe is not one of d.stages",
-        tree.model.path))
+        path))
     end
-  elseif host.exists(tree.model.path) ~= "dir" then
-    refuse_at(plan, at, missing(plan, tree.model.path, "model folder"))
+    return
   end
-  if not is_ref(tree.model.path) and not host.exists(tree.model.path .. "/config.json")
-    and not host.exists(tree.model.path .. "/adapter_config.json") then
+  if host.exists(path) ~= "dir" then refuse_at(plan, at, missing(plan, path, "model folder")) end
+  if not host.exists(path .. "/config.json") and not host.exists(path .. "/adapter_config.json") then
     refuse_at(plan, at, format("the model folder '%s' holds no config.json",
-      plan.origin[tree.model.path] or tree.model.path))
+      plan.origin[path] or path))
   end
+end
+
+local function check_files(plan)
+  local tree = plan.tree
+  check_model(plan, "model", tree.model.path)
+  for name, m in pairs(tree.models) do check_model(plan, "models." .. name, m.path) end
   for name, task in pairs(tree.tasks) do
     check_data(plan, format("tasks.%s.data", name), task.data)
     if task.eval ~= null then check_data(plan, format("tasks.%s.eval.data", name), task.eval.data) end

@@ -1,4 +1,4 @@
--- expect 3: reward_function.lua:7: reward: expected d.reward "id" { ... }, d.scorer(fn) or d.mix { ... }, got a function (a word without its table { })
+-- expect 3: reward_function.lua:7: reward: expected d.reward "id" { ... }, d.scorer(fn), d.scored_by "model" or d.mix { ... }, got a function (a word without its table { })
 local d = require "dowel"
 return d.recipe {
   model = d.model { path = "../files/model" },

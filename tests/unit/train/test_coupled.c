@@ -36,7 +36,7 @@ static double *gradient(tiny *t, const char *task, uint32_t micro_tokens, double
     p->micro_tokens = micro_tokens;
     tiny_must(dw_live_open(&l, p, NULL, &o, &err), &err);
     tiny_must(dw_live_arm(&l, &err), &err);
-    tiny_must(dw_step_gradient(&l.job, l.engine, &r, &err), &err);
+    tiny_must(dw_step_gradient(&l.job, &r, &err), &err);
     const dw_params *w = dw_model_trained(l.job.model);
     double *g = dw_arena_alloc(&t->arena, w->n * sizeof *g);
     for (size_t i = 0; i < w->n; i++)

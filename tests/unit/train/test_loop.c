@@ -236,7 +236,7 @@ static void steps_that_are_not_finite_are_left_out_and_end_the_run(void **state)
     dw_err err = {{0}};
     dw_run_options o = tiny_options(&t, "run", 0);
     dw_plan *p = tiny_plan(&t, TINY_SFT, "\"sft\":1", ",\"save_every\":1,\"keep\":9");
-    p->lr = (dw_schedule){DW_CONSTANT, 1e38, 1e38, 0};
+    p->model[0].optimizer.lr = (dw_schedule){DW_CONSTANT, 1e38, 1e38, 0};
     dw_status st = dw_run(p, NULL, &o, &err);
     if (st != DW_E_NUMERIC || !strstr(err.text, "3 steps in a row could not be applied"))
         fail_msg("status %d: %s", (int)st, err.text);
@@ -263,7 +263,7 @@ static void the_best_is_kept_and_patience_ends(void **state)
     dw_err err = {{0}};
     dw_run_options o = tiny_options(&t, "run", 0);
     dw_plan *p = tiny_plan(&t, task, "\"main\":1", "");
-    p->lr = (dw_schedule){DW_LINEAR, 0.01, -0.2, 0}; /* learns, then unlearns */
+    p->model[0].optimizer.lr = (dw_schedule){DW_LINEAR, 0.01, -0.2, 0}; /* learns, then unlearns */
     tiny_must(dw_run(p, NULL, &o, &err), &err);
     const char *metrics = read_text(&t, "run/metrics.jsonl");
     size_t evals = count(metrics, "\"eval_loss\":");

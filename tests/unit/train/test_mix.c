@@ -289,7 +289,7 @@ static void apart_or_together(void **state)
         dw_err err = {{0}};
         bench_open(&b, apart ? ",\"gradients_every\":1" : "");
         tiny_must(dw_live_arm(&b.l, &err), &err);
-        tiny_must(dw_step_gradient(&b.l.job, b.l.engine, &r, &err), &err);
+        tiny_must(dw_step_gradient(&b.l.job, &r, &err), &err);
         const dw_params *p = dw_model_trained(b.l.job.model);
         n = p->n;
         g[apart] = malloc(n * sizeof **g);

@@ -27,7 +27,7 @@ static double grad_at(int step, int i)
     return sin(step * 1.7 + i * 0.9) * (1 + i % 3);
 }
 
-static void run(const dw_plan *plan, double *want)
+static void run(const dw_plan_optimizer *plan, double *want)
 {
     dw_real w[N], g[N];
     double m[N] = {0}, v[N] = {0}, ref[N];
@@ -39,7 +39,7 @@ static void run(const dw_plan *plan, double *want)
     assert_int_equal(dw_optim_init(&o, &x, &p, plan, &err), DW_OK);
     for (int i = 0; i < N; i++)
         ref[i] = w[i] = (dw_real)cos(i);
-    bool adam = !strcmp(plan->optimizer, "adamw");
+    bool adam = !strcmp(plan->kind, "adamw");
     for (int step = 1; step <= 10; step++) {
         double lr = 0.01 * step, norm = 0;
         for (int i = 0; i < N; i++) {
@@ -77,12 +77,8 @@ static void run(const dw_plan *plan, double *want)
 static void adamw(void **state)
 {
     double with[N], without[N];
-    dw_plan p = {.optimizer = "adamw",
-                 .beta1 = 0.9,
-                 .beta2 = 0.99,
-                 .eps = 1e-8,
-                 .weight_decay = 0.1,
-                 .clip = 2};
+    dw_plan_optimizer p = {
+        .kind = "adamw", .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.1, .clip = 2};
     run(&p, with);
     p.weight_decay = 0;
     run(&p, without);
@@ -93,7 +89,7 @@ static void adamw(void **state)
 static void sgd(void **state)
 {
     double unused[N];
-    dw_plan p = {.optimizer = "sgd", .momentum = 0.8, .weight_decay = 0.1, .clip = 1};
+    dw_plan_optimizer p = {.kind = "sgd", .momentum = 0.8, .weight_decay = 0.1, .clip = 1};
     run(&p, unused);
 }
 
@@ -103,7 +99,7 @@ static void a_gradient_that_is_not_finite_shows_in_the_norm(void **state)
     dw_exec x;
     dw_err err;
     dw_optim o;
-    dw_plan plan = {.optimizer = "sgd"};
+    dw_plan_optimizer plan = {.kind = "sgd"};
     dw_params p = {.weight = weights, .n_weight = 3, .n = N, .w = w, .g = g};
     assert_int_equal(dw_exec_init(&x, 1, NULL, &err), DW_OK);
     assert_int_equal(dw_optim_init(&o, &x, &p, &plan, &err), DW_OK);

@@ -58,8 +58,8 @@ static void test_defaults(void **state)
     assert_null(p->task[0].eval);
     assert_int_equal(p->micro_tokens, 4096);
     assert_int_equal(p->keep, 2);
-    assert_false(p->has_lora);
-    assert_true(p->clip == 1.0 && p->beta2 == 0.999);
+    assert_false(p->model[0].has_lora);
+    assert_true(p->optimizer.clip == 1.0 && p->optimizer.beta2 == 0.999);
     dw_plan_free(p);
 }
 
@@ -82,7 +82,7 @@ static void test_print_is_a_fixed_point(void **state)
     assert_true(p->task[0].eval->greater);
     assert_true(p->task[0].reward[1].weight == -0.5);
     assert_true(p->phase[0].weight[0].to == 0 && p->phase[0].weight[1].to == 1);
-    assert_true(p->lora.targets == (DW_LORA_Q | DW_LORA_V) && p->lora.alpha == 8);
+    assert_true(p->model[0].lora.targets == (DW_LORA_Q | DW_LORA_V) && p->model[0].lora.alpha == 8);
     dw_buf one = {0}, two = {0};
     dw_plan_print(p, &one);
     dw_plan *q = good(one.ptr);

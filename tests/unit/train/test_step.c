@@ -9,6 +9,7 @@
 #include "tiny.h"
 #include "train/live.h"
 #include "train/observe.h"
+#include "train/reference.h"
 #include "train/rollout.h"
 
 #ifdef DW_DOUBLE
@@ -53,7 +54,7 @@ static double *gradient(bench *b, dw_step_result *r)
     dw_job *job = &b->l.job;
     for (size_t i = 0; i < job->n_task; i++)
         job->task[i].cursor = 0;
-    tiny_must(dw_step_gradient(job, b->l.engine, r, &err), &err);
+    tiny_must(dw_step_gradient(job, r, &err), &err);
     const dw_params *p = dw_model_trained(job->model);
     double *g = dw_arena_alloc(&b->t.arena, p->n * sizeof *g);
     for (size_t i = 0; i < p->n; i++)
@@ -89,10 +90,11 @@ static void warm_up(bench *b, int steps)
     dw_err err = {{0}};
     dw_step_result r;
     for (int i = 0; i < steps; i++) {
-        tiny_must(dw_step_gradient(&b->l.job, b->l.engine, &r, &err), &err);
-        dw_optim_update(&b->l.optim, 0.01, dw_optim_norm(&b->l.optim));
+        tiny_must(dw_step_gradient(&b->l.job, &r, &err), &err);
+        dw_optim *o = &b->l.job.models[0].optim;
+        dw_optim_update(o, 0.01, dw_optim_norm(o));
         dw_model_changed(b->l.job.model);
-        dw_reference_moved(b->l.job.reference);
+        dw_references_moved(&b->l.job);
     }
 }
 
@@ -186,11 +188,11 @@ static void check_ratio(const char *rest)
         dw_pack p;
         dw_observed seen;
         dw_pack_build(&b.t.arena, s.pack + i, end - i, &p);
-        tiny_must(dw_observe(b.l.engine, &b.t.arena, &p, s.temperature, DOWEL_BIT(DOWEL_LOGP),
-                             DW_PASS_SAVE, (dw_head_wants){0}, &seen, &err),
-                  &err);
+        dw_view v = dw_view_logp(t->model->e, 0, s.temperature);
+        v.moves = true;
+        tiny_must(dw_observe(&v, &b.t.arena, &p, NULL, true, &seen, &err), &err);
         for (size_t k = 0; k < p.n_tok; k++)
-            assert_true(exp(seen.logp[k] - s.old_logp[s.seq[i].tok + k]) == 1.0);
+            assert_true(exp(seen.x[DW_SEEN_LOGP][k] - s.old_logp[s.seq[i].tok + k]) == 1.0);
         i = end;
     }
     bench_close(&b);
