@@ -10,6 +10,7 @@
 
 #include "base/rng.h"
 #include "tiny.h"
+#include "train/constants.h"
 #include "train/live.h"
 #include "train/observe.h"
 #include "train/reference.h"
@@ -39,6 +40,9 @@ static void bench_begin(bench *b, const char *task, const char *rest)
         &b->t, "steps.jsonl",
         "{\"prompt\":\"2+3*4?\",\"steps\":[\"3*4=12\",\"2+12=14\"],\"labels\":[1,0]}\n"
         "{\"prompt\":\"7-1?\",\"steps\":[\"7-1=5\",\"so 5\",\"five\"],\"labels\":[1,1,0]}\n");
+    tiny_write(&b->t, "hinted.jsonl",
+               "{\"prompt\":\"2+2?\",\"completion\":\"4!\",\"hint\":\"four it is. 2+2?\"}\n"
+               "{\"prompt\":\"sky?\",\"completion\":\"blue\",\"hint\":\"it shines. sky?\"}\n");
     b->plan = tiny_plan(&b->t, task, "\"main\":1", rest);
     b->o = tiny_options(&b->t, "run", 0);
     b->o.plugin_dir = plugin_dir;
@@ -187,15 +191,6 @@ static void divergences(void **state)
     check_gradient(PROBE(CHATS, "", "\"columns\":32,\"divergence\":2,\"against\":1"), "", 1);
 }
 
-static void teacher_and_reference_log_probabilities(void **state)
-{
-    /* LOGP, REF_LOGP, TEACHER_LOGP */
-    check_gradient(PROBE(CHATS, ",\"teacher\":\"second\"", "\"columns\":589825"), SECOND, 1);
-    check_gradient(PROBE(CHATS, ",\"reference\":\"second\"", "\"columns\":65537"), SECOND, 1);
-}
-
-/* ---- every column is read where plugin.h says ---- */
-
 /* One answer by itself: rows are positions. */
 static void forward_alone(bench *b, const dw_live_model *m, const dw_packable *p)
 {
@@ -232,6 +227,48 @@ static bool near(double a, double b)
 {
     return fabs(a - b) < 1e-4 * fmax(1, fabs(b));
 }
+
+/* The teacher reads a prompt of its own; the student's gradient is through the student's. */
+static void a_teacher_with_prompts_of_its_own(void **state)
+{
+#define HINTED                                                                                     \
+    "\"completions\",\"files\":[\"DIR/hinted.jsonl\"],\"columns\":{\"prompt\":{\"field\":"         \
+    "\"prompt\"},\"completion\":{\"field\":\"completion\"},\"teacher_prompt\":{\"field\":"         \
+    "\"hint\"}}"
+    check_gradient(PROBE(HINTED, ",\"teacher\":\"second\"", "\"columns\":32,\"divergence\":1"),
+                   SECOND, 1);
+    bench b;
+    dw_err err = {{0}};
+    bench_open(&b,
+               PROBE(HINTED, ",\"teacher\":\"self\"",
+                     "\"columns\":524321,\"divergence\":1,\"detached\":0"),
+               "");
+    dw_set s;
+    tiny_must(dw_set_from_rows(&s, &b.l.job.task[0], &b.t.arena, 0, 2, 0, &err), &err);
+    tiny_must(dw_constants_fill(&s, false, &err), &err);
+    for (size_t i = 0; i < s.n_seq; i++) {
+        const dw_row *r = s.seq[i].row;
+        dw_packable p = s.pack[i];
+        assert_true(r->n_teacher_prompt > 0 && p.prompt != r->teacher_prompt);
+        p.prompt = r->teacher_prompt;
+        p.n_prompt = r->n_teacher_prompt;
+        forward_alone(&b, b.l.job.task[0].model, &p);
+        for (uint32_t k = 0; k < p.n_completion; k++)
+            assert_true(
+                near(s.teacher_logp[s.seq[i].tok + k],
+                     logp_alone(b.l.job.task[0].model, p.n_prompt + k - 1, p.completion[k])));
+    }
+    bench_close(&b);
+}
+
+static void teacher_and_reference_log_probabilities(void **state)
+{
+    /* LOGP, REF_LOGP, TEACHER_LOGP */
+    check_gradient(PROBE(CHATS, ",\"teacher\":\"second\"", "\"columns\":589825"), SECOND, 1);
+    check_gradient(PROBE(CHATS, ",\"reference\":\"second\"", "\"columns\":65537"), SECOND, 1);
+}
+
+/* ---- every column is read where plugin.h says ---- */
 
 /* All pairs of three rows in one micro-batch, the prompts shared. */
 static dw_observed observe_rows(bench *b, dw_set *s, const dw_view *v)
@@ -528,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_reward_model),
         cmocka_unit_test(choices_of_tokens),
         cmocka_unit_test(divergences),
+        cmocka_unit_test(a_teacher_with_prompts_of_its_own),
         cmocka_unit_test(teacher_and_reference_log_probabilities),
         cmocka_unit_test(values_and_choices_are_read_in_place),
         cmocka_unit_test(scores_are_read_in_place),
