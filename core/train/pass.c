@@ -68,7 +68,7 @@ static void silence(grads *g, const dw_live_task *t, const uint8_t *mask, size_t
 
 /* ---- who is asked ---- */
 
-static dw_status view_make(const dw_pass *p, dw_view *v, dw_err *err)
+static dw_status view_make(dw_pass *p, dw_view *v, dw_err *err)
 {
     dw_live_task *t = p->set->task;
     bool value = t->critic && (t->columns & DOWEL_BIT(DOWEL_VALUE));
@@ -90,6 +90,8 @@ static dw_status view_make(const dw_pass *p, dw_view *v, dw_err *err)
         v->wants = (dw_head_wants){.entropy_grad = false};
     if (!(t->columns & DOWEL_BIT(DOWEL_DIVERGENCE)))
         return DW_OK;
+    if (t->against == DOWEL_TEACHER)
+        p->teacher_pack = dw_set_teacher_packs(p->set);
     dw_reference *q = t->against == DOWEL_TEACHER ? t->teacher : t->reference;
     return dw_reference_engine(q, &v->divergence.other, &v->other_flags, err);
 }
@@ -99,7 +101,7 @@ static dw_status view_make(const dw_pass *p, dw_view *v, dw_err *err)
 typedef struct slice {
     size_t first, n, tok; /* sequences, and where its tokens begin in the set */
     const uint8_t *mark;
-    dw_pack pack;
+    dw_pack pack, teacher; /* teacher: with its prompts; empty where they are the same */
 } slice;
 
 static size_t count_marks(const dw_set *s, size_t from, size_t end)
@@ -115,7 +117,17 @@ static slice slice_make(const dw_pass *p, dw_arena *a, size_t first, size_t end)
     slice s = {.first = first, .n = end - first, .tok = p->set->seq[first].tok};
     s.mark = p->set->mark ? p->set->mark + s.tok : NULL;
     dw_pack_build(a, p->set->pack + first, s.n, &s.pack);
+    if (p->teacher_pack && p->teacher_pack != p->set->pack)
+        dw_pack_build(a, p->teacher_pack + first, s.n, &s.teacher);
     return s;
+}
+
+static dw_status observe(const dw_view *v, dw_arena *a, const slice *s, bool save,
+                         dw_observed *seen, dw_err *err)
+{
+    dw_view here = *v;
+    here.other_pack = s->teacher.n_tok ? &s->teacher : NULL;
+    return dw_observe(&here, a, &s->pack, s->mark, save, seen, err);
 }
 
 static void report_loss(const dw_pass *p, const dw_use *u, double loss, size_t n)
@@ -192,7 +204,7 @@ static dw_status call_by_unit(dw_pass *p, dw_arena *a, const slice *s, const dw_
 static dw_status run_slice(dw_pass *p, const dw_view *v, dw_arena *a, slice *s, dw_err *err)
 {
     dw_observed seen;
-    DW_TRY(dw_observe(v, a, &s->pack, s->mark, p->backward, &seen, err));
+    DW_TRY(observe(v, a, s, p->backward, &seen, err));
     if (p->each_unit)
         return call_by_unit(p, a, s, &seen, err);
     if (!p->backward)
@@ -240,7 +252,7 @@ static dw_status observe_range(const dw_pass *p, const dw_view *v, dw_arena *a, 
         size_t cut = dw_pack_cut(p->set->pack, end, i, p->job->plan->micro_tokens);
         slice s = slice_make(p, a, i, cut);
         dw_observed seen;
-        DW_TRY(dw_observe(v, a, &s.pack, s.mark, false, &seen, err));
+        DW_TRY(observe(v, a, &s, false, &seen, err));
         append(all, &seen, s.tok, mark);
         mark += seen.n_mark;
         dw_arena_reset(a);
@@ -310,7 +322,7 @@ static dw_status second_pass(dw_pass *p, const dw_view *v, dw_arena *a, const gr
         for (int k = 0; k < DW_N_SEEN_GRAD; k++)
             if (g.x[k])
                 g.x[k] += (dw_seen_by_mark(k) ? mark : s.tok) * width_of(t, k);
-        DW_TRY(dw_observe(v, a, &s.pack, s.mark, true, &seen, err));
+        DW_TRY(observe(v, a, &s, true, &seen, err));
         DW_TRY(dw_observe_backward(v, a, &s.pack, &seen, g.x, err));
         mark += seen.n_mark;
         dw_arena_reset(a);

@@ -91,8 +91,9 @@ static dw_status parse_phases(const dw_fields *root, dw_plan *p)
         bool used = false;
         for (size_t i = 0; i < p->n_phase; i++)
             used = used || p->phase[i].weight[t].from > 0 || p->phase[i].weight[t].to > 0;
-        if (!used)
-            return dw_fields_fail(root, "schedule", "task '%s' has no weight in any phase",
+        if (!used && !p->task[t].eval) /* with one it is a task that is only measured */
+            return dw_fields_fail(root, "schedule",
+                                  "task '%s' has no weight in any phase, and no eval to measure",
                                   p->task[t].name);
     }
     return DW_OK;

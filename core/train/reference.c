@@ -277,26 +277,27 @@ typedef struct todo {
     size_t n;
 } todo;
 
-static todo look_up(dw_reference *r, dw_set *s, char (*key)[KEY_BYTES], double *logp)
+static todo look_up(dw_reference *r, const dw_set *s, const dw_packable *pack,
+                    char (*key)[KEY_BYTES], double *logp)
 {
     todo t = {.pack = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *t.pack),
               .seq = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *t.seq)};
     for (size_t i = 0; i < s->n_seq; i++) {
-        key_of(&s->pack[i], s->temperature, key[i]);
-        const entry *e = find(r, key[i], s->pack[i].n_completion);
+        key_of(&pack[i], s->temperature, key[i]);
+        const entry *e = find(r, key[i], pack[i].n_completion);
         if (e) {
             memcpy(logp + s->seq[i].tok, e->logp, e->n * sizeof *e->logp);
             continue;
         }
         t.seq[t.n] = (uint32_t)i;
-        t.pack[t.n] = s->pack[i];
+        t.pack[t.n] = pack[i];
         t.pack[t.n].unit = (uint32_t)t.n;
         t.n++;
     }
     return t;
 }
 
-static dw_status score(dw_reference *r, dw_set *s, const todo *t, double *logp, dw_err *err)
+static dw_status score(dw_reference *r, const dw_set *s, const todo *t, double *logp, dw_err *err)
 {
     dw_engine *e;
     unsigned flags;
@@ -320,10 +321,11 @@ static dw_status score(dw_reference *r, dw_set *s, const todo *t, double *logp, 
     return st;
 }
 
-dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, double *logp, dw_err *err)
+dw_status dw_reference_fill(dw_reference *r, const dw_set *s, const dw_packable *pack, bool keep,
+                            double *logp, dw_err *err)
 {
     char(*key)[KEY_BYTES] = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *key);
-    todo t = look_up(r, s, key, logp);
+    todo t = look_up(r, s, pack, key, logp);
     if (t.n == 0)
         return DW_OK;
     dw_status st = score(r, s, &t, logp, err);
@@ -333,7 +335,7 @@ dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, double *logp,
     }
     for (size_t i = 0; keep && i < t.n; i++) {
         uint32_t k = t.seq[i];
-        keep_entry(r, key[k], logp + s->seq[k].tok, s->pack[k].n_completion);
+        keep_entry(r, key[k], logp + s->seq[k].tok, pack[k].n_completion);
     }
     return DW_OK;
 }
@@ -350,9 +352,16 @@ static uint64_t rows_needed(const dw_job *job, size_t task)
     return n < len ? n : len; /* the first epoch holds every row once */
 }
 
-static double *scratch(const dw_set *s)
+/* Scores a set for the cache, as the reference and as the teacher that r is to its task. */
+static dw_status remember(dw_reference *r, const dw_set *s, dw_err *err)
 {
-    return dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
+    const dw_live_task *t = s->task;
+    double *scratch = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof *scratch);
+    if (t->reference == r && (t->columns & DOWEL_BIT(DOWEL_REF_LOGP)))
+        DW_TRY(dw_reference_fill(r, s, s->pack, true, scratch, err));
+    if (t->teacher == r && (t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)))
+        DW_TRY(dw_reference_fill(r, s, dw_set_teacher_packs(s), true, scratch, err));
+    return DW_OK;
 }
 
 static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
@@ -370,14 +379,14 @@ static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
             dw_progress_phase(job->progress, "reference", (size_t)at, (size_t)n);
         st = dw_set_from_rows(&s, t, &a, at, some, 0, err);
         if (st >= 0)
-            st = dw_reference_fill(r, &s, true, scratch(&s), err);
+            st = remember(r, &s, err);
         dw_arena_reset(&a);
     }
     if (st >= 0 && t->eval && t->plan->eval->data.spec.type != DW_PROMPTS) {
         dw_set s;
         st = dw_set_from_eval(&s, t, &a, err);
         if (st >= 0)
-            st = dw_reference_fill(r, &s, true, scratch(&s), err);
+            st = remember(r, &s, err);
     }
     dw_arena_finish(&a);
     return st;

@@ -156,6 +156,23 @@ void dw_set_compact(dw_set *s)
     count(s);
 }
 
+const dw_packable *dw_set_teacher_packs(const dw_set *s)
+{
+    dw_packable *own = NULL;
+    for (size_t i = 0; i < s->n_seq; i++) {
+        const dw_row *r = s->seq[i].row;
+        if (!r || !r->teacher_prompt || r->n_teacher_prompt == 0 || r->n_prompt == 0)
+            continue;
+        if (!own) {
+            own = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *own);
+            memcpy(own, s->pack, s->n_seq * sizeof *own);
+        }
+        own[i].prompt = r->teacher_prompt;
+        own[i].n_prompt = r->n_teacher_prompt;
+    }
+    return own ? own : s->pack;
+}
+
 const dw_row *dw_set_row(const dw_live_task *t, uint64_t n)
 {
     size_t len = dw_dataset_len(t->data);

@@ -64,6 +64,9 @@ void dw_set_compact(dw_set *s);
 dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
                            uint64_t step, dw_err *err);
 dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err);
+/* The packs with the prompts that a teacher reads, where rows bring them; else the set's own. In
+ * the set's arena. */
+const dw_packable *dw_set_teacher_packs(const dw_set *s);
 /* Row `n` of the task's order. */
 const dw_row *dw_set_row(const dw_live_task *t, uint64_t n);
 
