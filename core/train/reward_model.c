@@ -148,7 +148,7 @@ static dw_status score_tokens(dw_set *s, size_t k, dw_err *err)
     double *ref = s->ref_logp, *logp = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof *logp);
     if (!ref) {
         ref = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof *ref);
-        DW_TRY(dw_reference_fill(s->task->reference, s, false, ref, err));
+        DW_TRY(dw_reference_fill(s->task->reference, s, s->pack, false, ref, err));
     }
     DW_TRY(logp_of(s, (size_t)s->task->plan->reward[k].model, logp, err));
     for (size_t t = 0; t < s->n_tok; t++)

@@ -207,10 +207,6 @@ static void extras_that_cannot_be(void **state)
     refused("\"main\":{\"data\":{\"type\":\"pairs\",\"files\":[\"DIR/pairs.jsonl\"]},\"rows\":2,"
             "\"objectives\":{\"o\":{\"plugin\":\"xpo\",\"weight\":1,\"options\":{}}}}",
             "", "answers of the reference");
-    refused("\"main\":{" ROLL "\"rollout\":{\"samples\":2,\"max_tokens\":4}," BRIEF
-            "\"objectives\":{\"a\":{\"plugin\":\"xpo\",\"weight\":1,\"options\":{\"samples\":2}},"
-            "\"b\":{\"plugin\":\"a2po\",\"weight\":1,\"options\":{\"reference_samples\":3}}}}",
-            "", "numbers of extra answers");
 }
 
 /* ---- runs ---- */
