@@ -14,6 +14,7 @@ return d.recipe {
   rollout = { samples = 4, max_tokens = 32 },
   reward = d.mix {
     rm = { 1.0, d.scored_by "rm" },
+    steps = { 0.5, d.scored_by("rm", { separator = ".", steps = "mean", signed = true }) },
     brief = { 0.1, d.reward "brevity" { budget = 40 } },
   },
   objective = d.objective "grpo" {},

@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "tiny.h"
+#include "train/constants.h"
 #include "train/credit.h"
 #include "train/live.h"
 #include "train/reward.h"
@@ -25,11 +26,15 @@
     ",\"max_tokens\":12,\"temperature\":0.8}," rewards rest                                        \
     "\"objectives\":{\"o\":{\"plugin\":\"" plugin "\",\"weight\":1,\"options\":{" options "}}}}"
 
-#define REMAX  TASK("2", BRIEF, "reinforce", "\"baseline\":\"greedy\"", "")
-#define XPO    TASK("2", BRIEF, "xpo", "\"samples\":2", "")
-#define NASH   TASK("2", BRIEF, "nash_md", "\"mixture\":0.3,\"samples\":2", "")
-#define A2PO   TASK("2", BRIEF, "a2po", "\"reference_samples\":3,\"drop_hopeless\":false", "")
-#define ONLINE TASK("4", BRIEF, "dpo", "", "\"estimator\":{\"plugin\":\"pairing\",\"options\":{}},")
+#define REMAX TASK("2", BRIEF, "reinforce", "\"baseline\":\"greedy\"", "")
+#define XPO   TASK("2", BRIEF, "xpo", "\"samples\":2", "")
+#define NASH  TASK("2", BRIEF, "nash_md", "\"mixture\":0.3,\"samples\":2", "")
+#define A2PO  TASK("2", BRIEF, "a2po", "\"reference_samples\":3,\"drop_hopeless\":false", "")
+#define OPTIMAL                                                                                    \
+    TASK("3", BRIEF, "reinforce", "",                                                              \
+         "\"estimator\":{\"plugin\":\"returns\",\"options\":{\"baseline\":\"optimal\"}},")
+#define PPO(options) TASK("2", BRIEF, "ppo", options, "")
+#define ONLINE       TASK("4", BRIEF, "dpo", "", "\"estimator\":{\"plugin\":\"pairing\",\"options\":{}},")
 
 /* ---- a job that is open ---- */
 
@@ -198,6 +203,33 @@ static void the_reference_samples(void **state)
     check_reference("LORA");
 }
 
+/* An estimator with a critic writes what the critic learns: GAE's return is advantage + value. */
+static void returns_reach_the_critic(void **state)
+{
+    bench b = {.t = tiny_make()};
+    dw_err err = {{0}};
+    dw_set s;
+    (void)state;
+    bench_open(&b, PPO("\"whiten\":false"), "");
+    dw_params *w = dw_model_trained(b.l.job.model);
+    for (size_t i = 0; i < w->n; i++)
+        w->w[i] += (dw_real)(0.05 * sin((double)i));
+    dw_model_changed(b.l.job.model);
+    dw_references_moved(&b.l.job);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &s, &err), &err);
+    tiny_must(dw_constants_fill(&s, false, &err), &err);
+    tiny_must(dw_reward_score(&s, &err), &err);
+    tiny_must(dw_credit_assign(&s, &err), &err);
+    assert_non_null(s.ret);
+    double size = 0;
+    for (size_t t = 0; t < s.n_tok; t++) {
+        assert_true(fabs(s.ret[t] - s.old_value[t] - s.advantage[t]) < 1e-9);
+        size = fmax(size, fabs(s.old_value[t]));
+    }
+    assert_true(size > 1e-3);
+    bench_close(&b);
+}
+
 static void extras_that_cannot_be(void **state)
 {
     (void)state;
@@ -256,6 +288,8 @@ static void runs_resume(void **state)
     check_run(NASH, "LORA");
     check_run(A2PO, "");
     check_run(ONLINE, "");
+    check_run(OPTIMAL, "");
+    check_run(PPO(""), "");
 }
 
 /* ---- spans ---- */
@@ -299,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_greedy_answer_per_prompt),
         cmocka_unit_test(extras_leave_the_others_alone),
         cmocka_unit_test(the_reference_samples),
+        cmocka_unit_test(returns_reach_the_critic),
         cmocka_unit_test(extras_that_cannot_be),
         cmocka_unit_test(spans_reach_tokens),
         cmocka_unit_test(runs_resume),
