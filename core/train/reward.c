@@ -290,11 +290,13 @@ static void put_parts(const dw_set *s, const dw_seq *q, dw_buf *out)
     dw_buf_addc(out, '}');
 }
 
-void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out)
+void dw_reward_log(const dw_set *s, uint64_t step, bool dropped, dw_buf *out)
 {
     for (size_t i = 0; i < s->n_seq; i++) {
         const dw_seq *q = &s->seq[i];
         const dw_row *r = q->row;
+        if (dropped && q->keep)
+            continue;
         dw_buf_printf(out, "{\"step\":%llu,\"task\":", (unsigned long long)step);
         dw_json_put_cstr(out, s->task->plan->name);
         dw_buf_printf(out, ",\"group\":%d,\"prompt\":", q->group);
@@ -308,6 +310,8 @@ void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out)
             dw_json_put_num(out, q->reward[0]);
             put_parts(s, q, out);
         }
+        if (!q->keep)
+            dw_buf_adds(out, ",\"trained\":false");
         if (s->advantage) {
             dw_buf_adds(out, ",\"advantage\":");
             dw_json_put_num(out, s->advantage[q->tok]);

@@ -10,7 +10,7 @@ dw_status dw_reward_score(dw_set *s, dw_err *err);
 /* reward, reward_std, rewards/NAME/mean and std, frac_reward_zero_std, frac_unscored. */
 void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to);
 
-/* Appends one line per sequence for samples.jsonl. */
-void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out);
+/* Appends one line per sequence for samples.jsonl; dropped: only those with keep = false. */
+void dw_reward_log(const dw_set *s, uint64_t step, bool dropped, dw_buf *out);
 
 #endif
