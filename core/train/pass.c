@@ -201,10 +201,28 @@ static dw_status call_by_unit(dw_pass *p, dw_arena *a, const slice *s, const dw_
     return DW_OK;
 }
 
+/* How far the policy is from the one that sampled: exp(d) - 1 - d, d = new minus old, has the mean
+ * KL(old | new) over what the old one sampled. */
+static void measure_drift(dw_pass *p, const dw_observed *seen, size_t tok, size_t n)
+{
+    dw_set *s = p->set;
+    const double *logp = seen->x[DW_SEEN_LOGP];
+    if (!p->backward || !s->task->held || !s->old_logp || !logp)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        double d = fmin(logp[i] - s->old_logp[tok + i], 300);
+        if (!s->mask[tok + i] || isnan(d))
+            continue;
+        s->drift += expm1(d) - d;
+        s->drift_tokens++;
+    }
+}
+
 static dw_status run_slice(dw_pass *p, const dw_view *v, dw_arena *a, slice *s, dw_err *err)
 {
     dw_observed seen;
     DW_TRY(observe(v, a, s, p->backward, &seen, err));
+    measure_drift(p, &seen, s->tok, seen.n_tok);
     if (p->each_unit)
         return call_by_unit(p, a, s, &seen, err);
     if (!p->backward)
@@ -338,6 +356,8 @@ static dw_status two_passes(dw_pass *p, const dw_view *v, dw_arena *a, dw_err *e
     dw_observed all = whole_make(p->set, v, &whole);
     grads g = grads_make(&whole, p->set->task, all.n_tok, all.n_mark);
     dw_status st = observe_range(p, v, a, 0, p->set->n_loss, &all, err);
+    if (st >= 0)
+        measure_drift(p, &all, 0, all.n_tok);
     if (st >= 0)
         st = call_losses(p, &whole, 0, p->set->n_loss, &all, p->backward ? &g : NULL, err);
     if (st >= 0 && p->backward)

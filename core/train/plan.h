@@ -22,6 +22,8 @@
  *       "reference_update": null | UPDATE, "teacher_update": null | UPDATE,
  *       "data": DATA, "rows": 16,
  *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
+ *                           "epochs": 1, "minibatches": 1, "max_kl": 0,
+ *                           "dynamic": null | { "part": null|"REWARD", "tries": 4 },
  *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
  *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
  *                  | { "weight": 1.0, "lua": "FUNCTION" }
@@ -74,6 +76,11 @@ typedef struct dw_plan_data {
 } dw_plan_data;
 
 typedef struct dw_plan_rollout {
+    uint32_t epochs, minibatches; /* a rollout is trained on epochs x minibatches steps */
+    double max_kl;                /* its remaining steps are left out beyond; 0: never */
+    const char *dynamic;          /* "" (the total) or the reward whose flat groups are replaced;
+                                     NULL: all groups are taken */
+    uint32_t tries;               /* at most so many rounds of sampling, with dynamic */
     uint32_t samples, max_tokens, top_k;
     double temperature, top_p, min_p;
     const char *const *stop;

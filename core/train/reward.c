@@ -269,11 +269,13 @@ static void put_parts(const dw_set *s, size_t i, dw_buf *out)
     dw_buf_addc(out, '}');
 }
 
-void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out)
+void dw_reward_log(const dw_set *s, uint64_t step, bool dropped, dw_buf *out)
 {
     for (size_t i = 0; i < s->n_seq; i++) {
         const dw_seq *q = &s->seq[i];
         const dw_row *r = q->row;
+        if (dropped && q->keep)
+            continue;
         dw_buf_printf(out, "{\"step\":%llu,\"task\":", (unsigned long long)step);
         dw_json_put_cstr(out, s->task->plan->name);
         dw_buf_printf(out, ",\"group\":%d,\"role\":\"%s\",\"prompt\":", q->group,
@@ -288,6 +290,8 @@ void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out)
             dw_json_put_num(out, dw_reward_told(s, i, 0));
             put_parts(s, i, out);
         }
+        if (!q->keep)
+            dw_buf_adds(out, ",\"trained\":false");
         if (s->advantage) {
             dw_buf_adds(out, ",\"advantage\":");
             dw_json_put_num(out, s->advantage[q->tok]);

@@ -15,7 +15,7 @@ double dw_reward_told(const dw_set *s, size_t seq, size_t column);
  * frac_unscored. */
 void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to);
 
-/* Appends one line per sequence for samples.jsonl. */
-void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out);
+/* Appends one line per sequence for samples.jsonl; dropped: only those with keep = false. */
+void dw_reward_log(const dw_set *s, uint64_t step, bool dropped, dw_buf *out);
 
 #endif

@@ -157,10 +157,9 @@ dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uin
     return st;
 }
 
-dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint64_t step, dw_set *out,
-                          dw_err *err)
+dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint32_t n, uint64_t step,
+                          dw_set *out, dw_err *err)
 {
-    size_t n = t->plan->rows;
     const dw_row **row = dw_arena_alloc(a, n * sizeof *row);
     uint64_t *number = dw_arena_alloc(a, n * sizeof *number);
     for (size_t i = 0; i < n; i++) {

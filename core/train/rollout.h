@@ -20,9 +20,9 @@ typedef struct dw_rollout_spec {
  * arena. */
 dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uint64_t step,
                      dw_set *out, dw_err *err);
-/* The rows of one training step. */
-dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint64_t step, dw_set *out,
-                          dw_err *err);
+/* Rows first .. first + n - 1 of the task's order. */
+dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint32_t n, uint64_t step,
+                          dw_set *out, dw_err *err);
 /* completions/...: lengths of the policy's own and how many were cut; under `prefix`. */
 void dw_rollout_metrics(const dw_set *s, const char *prefix, dw_metrics *to);
 

@@ -43,9 +43,21 @@ typedef struct dw_set {
     double temperature;
     double step_seqs, step_toks; /* TRAINED and OTHER sequences with a counted token, and those
                                     tokens */
+    double drift, drift_tokens;  /* of a rollout trained on again: sum over tokens of the estimate
+                                    of KL(sampler | policy), and the tokens */
     uint64_t step;
     uint64_t input_tokens; /* prompts once per sharing group, and completions; before compaction */
 } dw_set;
+
+/* An array per token of a set. */
+typedef struct dw_token_column {
+    const char *name; /* in recorded rollouts: "logp", "ref_logp" */
+    double **x;
+    size_t width;
+} dw_token_column;
+enum { DW_N_TOKEN_COLUMN = 9 };
+/* All of them, whether the set has them or not. */
+void dw_set_columns(dw_set *s, dw_token_column out[DW_N_TOKEN_COLUMN]);
 
 /* Room for n sequences. */
 void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t step);
@@ -57,6 +69,15 @@ bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prom
 void dw_set_seal(dw_set *s);
 /* Throws out sequences with keep = false, renumbers mates and units, counts again. */
 void dw_set_compact(dw_set *s);
+
+/* One sequence of a sealed set. */
+typedef struct dw_pick {
+    dw_set *set;
+    size_t seq;
+} dw_pick;
+/* A sealed set of the picked sequences, in that order, with everything known about them. Those of
+ * one set and one group stay a group, mates that are both picked stay mates; at least one. */
+void dw_set_pick(dw_set *out, dw_arena *a, const dw_pick *pick, size_t n);
 
 /* Rows first .. first + n - 1 of a task's endless order (training), or of its evaluation data.
  * Where an objective asks for MISMATCHED sequences each row gets the answer of the next other row,

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "train/asks.h"
 #include "train/feeds.h"
+#include "train/gather.h"
 #include "train/mix.h"
 #include "train/reward_model.h"
 
@@ -436,6 +437,7 @@ void dw_task_close_all(dw_job *job)
             close_use(&t->reward[k]);
         if (!t->estimator.shared)
             close_use(&t->estimator);
+        dw_gather_close(t);
         dw_dataset_free(t->data);
         dw_dataset_free(t->eval);
     }

@@ -116,7 +116,7 @@ static void a_greedy_answer_per_prompt(void **state)
     dw_set s;
     (void)state;
     bench_open(&b, REMAX, "");
-    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &s, &err), &err);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &s, &err), &err);
     assert_int_equal(s.n_seq, 6);
     assert_true(s.step_seqs == 4);
     for (size_t i = 0; i < 6; i++) {
@@ -149,8 +149,8 @@ static void extras_leave_the_others_alone(void **state)
     (void)state;
     bench_open(&b, XPO, "");
     bench_open(&c, TASK("2", BRIEF, "reinforce", "", ""), "");
-    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &with, &err), &err);
-    tiny_must(dw_rollout_step(c.task, &c.arena, 0, 0, &without, &err), &err);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &with, &err), &err);
+    tiny_must(dw_rollout_step(c.task, &c.arena, 0, c.task->plan->rows, 0, &without, &err), &err);
     assert_int_equal(with.n_seq, 8);
     assert_int_equal(without.n_seq, 4);
     for (size_t i = 0; i < 4; i++) {
@@ -178,7 +178,7 @@ static void check_reference(const char *rest)
         w->w[i] += (dw_real)(0.05 * sin((double)i));
     dw_model_changed(b.l.job.model);
     dw_references_moved(&b.l.job);
-    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &s, &err), &err);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &s, &err), &err);
     assert_true(s.step_seqs == 8);
     tiny_must(dw_reference_engine(b.task->reference, &e, &flags, &err), &err);
     for (size_t i = 0; i < s.n_seq; i++) {
@@ -216,7 +216,7 @@ static void returns_reach_the_critic(void **state)
         w->w[i] += (dw_real)(0.05 * sin((double)i));
     dw_model_changed(b.l.job.model);
     dw_references_moved(&b.l.job);
-    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &s, &err), &err);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &s, &err), &err);
     tiny_must(dw_constants_fill(&s, false, &err), &err);
     tiny_must(dw_reward_score(&s, &err), &err);
     tiny_must(dw_credit_assign(&s, &err), &err);

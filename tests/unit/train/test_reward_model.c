@@ -135,7 +135,7 @@ static void an_answer_by_a_model(void **state)
     dw_err err = {{0}};
     (void)state;
     bench_open(&b, TASK(RM_PLAIN, ""), MODELS("answers"));
-    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &s, &err), &err);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &s, &err), &err);
     tiny_must(dw_reward_score(&s, &err), &err);
     bool differ = false;
     for (size_t i = 0; i < s.n_seq; i++) {
@@ -243,7 +243,7 @@ static void tokens_by_a_model(void **state)
     for (size_t i = 0; i < w->n; i++)
         w->w[i] += (dw_real)(0.05 * cos((double)i));
     dw_model_changed(m);
-    tiny_must(dw_rollout_step(b.task, &b.arena, 0, 0, &s, &err), &err);
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &s, &err), &err);
     tiny_must(dw_reward_score(&s, &err), &err);
     double size = 0;
     for (size_t i = 0; i < s.n_seq; i++)
