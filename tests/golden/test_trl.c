@@ -151,12 +151,19 @@ FAMILY(sft)
 FAMILY(reward)
 FAMILY(rloo)
 FAMILY(distill)
+FAMILY(bco)
+FAMILY(online)
+FAMILY(prm)
+FAMILY(ppo)
+FAMILY(minillm)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dpo),    cmocka_unit_test(grpo), cmocka_unit_test(kto),
-        cmocka_unit_test(cpo),    cmocka_unit_test(tpo),  cmocka_unit_test(sft),
-        cmocka_unit_test(reward), cmocka_unit_test(rloo), cmocka_unit_test(distill)};
+        cmocka_unit_test(dpo),    cmocka_unit_test(grpo),   cmocka_unit_test(kto),
+        cmocka_unit_test(cpo),    cmocka_unit_test(tpo),    cmocka_unit_test(sft),
+        cmocka_unit_test(reward), cmocka_unit_test(rloo),   cmocka_unit_test(distill),
+        cmocka_unit_test(bco),    cmocka_unit_test(online), cmocka_unit_test(prm),
+        cmocka_unit_test(ppo),    cmocka_unit_test(minillm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,7 @@ static void handmade_task(handmade *h, dw_buf *b, const char *type, const char *
                           const char *roles)
 {
     bool rollout = !strcmp(type, "prompts");
-    dw_buf_printf(b, "\"main\":{\"data\":{\"type\":\"%s\",\"files\":[\"%s\"]},\"rows\":1,", type,
+    dw_buf_printf(b, "\"main\":{\"data\":{\"type\":\"%s\",\"files\":[\"%s\"]},\"rows\":2,", type,
                   handmade_files(h, type));
     if (rollout)
         dw_buf_adds(b, "\"rollout\":{\"samples\":4,\"max_tokens\":12},\"rewards\":{\"brief\":{"
