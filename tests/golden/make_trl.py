@@ -715,6 +715,7 @@ def prm():
     from trl.experimental.prm import PRMTrainer
     m = model(0, LlamaForTokenClassification, num_labels=2)
     m.dropout.p = 0.0
+    m.loss_function = widened("transformers.loss.loss_utils").ForTokenClassification
     seqs = sequences([7, 5, 9], 1)
     ends = [[2, 6], [1, 3, 4], [0, 4, 8]]
     for i, s in enumerate(seqs):

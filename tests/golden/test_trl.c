@@ -99,7 +99,11 @@ static int run_case(const dw_json *root, const dw_json *c)
     const char *name = dw_json_str(dw_json_get(c, "name")).ptr;
     const dw_json *without = dw_json_get(c, "without_trap"), *tol = dw_json_get(c, "tolerance");
     double allowed = tol ? fmax(dw_json_num(tol), TOLERANCE) : TOLERANCE;
-    handmade_open(&h, root, c);
+    if (!handmade_open(&h, root, c)) {
+        printf("# %s: not compared, this version cannot run it\n", name);
+        handmade_close(&h);
+        return 0;
+    }
     double loss = handmade_pass(&h);
     error e = compare(&h, loss, without ? without : c);
     report(c, without ? "trap" : "same", e);
