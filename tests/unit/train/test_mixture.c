@@ -39,7 +39,11 @@ static const char sampled[] = USE("grpo", "grpo", "\"kl\":0.1")
             AND("reinforce", "reinforce", "") AND("ppo", "ppo", "")
                 AND("opd", "opd", "\"loss\":\"clipped\"") AND("iw", "iw_opd", "")
                     AND("minillm", "minillm", "\"single_step\":false")
-                        AND("self", "self_distill", "\"mode\":\"sampled_token\"");
+                        AND("self", "self_distill", "\"mode\":\"sampled_token\"")
+                            AND("a2po", "a2po", "") AND("gmpo", "grpo", "\"loss\":\"gmpo\"")
+                                AND("vespo", "grpo", "\"loss\":\"vespo\"")
+                                    AND("cispo", "grpo", "\"loss\":\"cispo\"")
+                                        AND("sapo", "grpo", "\"loss\":\"sapo\"");
 static const kind kinds[] = {
     {"pairs", "pairs", "tpo", "batch", "", pairwise},
     {"labels", "labels", "kto", "batch", "", labelled},
