@@ -217,6 +217,9 @@ enum {
     DOWEL_COLLISION = 24,   /*    sum over the vocabulary of p squared          */
     DOWEL_TOP_PROB = 25,    /*    the largest probability                       */
     DOWEL_MEAN_LOGIT = 26,  /*    mean raw logit over the vocabulary            */
+    DOWEL_HELD_LOGP = 27,   /*    LOGP again, for factors that the loss takes as
+                                  constants: they are computed from this one, so
+                                  that `dowel check` can hold them still        */
     DOWEL_WEIGHT = 40,      /*    sequence: of its row, or from an estimator    */
     DOWEL_LABEL = 41,       /*    sequence: +1 wanted, -1 unwanted, 0 neither   */
     DOWEL_TARGET = 42,      /*    sequence: probability that the label is right */
