@@ -365,9 +365,9 @@ static void put_tap(report *r, const row *of, const verdict *v)
                   of->about, v->kind == SKIPPED ? " # SKIP " : "",
                   v->kind == SKIPPED ? v->text : "");
     if (v->kind == PASSED && v->text[0])
-        dw_buf_printf(r->out, "  # %s\n", v->text);
+        dw_buf_printf(r->out, "# %s\n", v->text);
     if (v->kind == FAILED)
-        dw_buf_printf(r->out, "  # %s\n  # again: dowel check %s --in-process %s --seed %llu\n",
+        dw_buf_printf(r->out, "# %s\n# again: dowel check %s --in-process %s --seed %llu\n",
                       v->text, r->ask->word, of->name, (unsigned long long)r->ask->seed);
 }
 

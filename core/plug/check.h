@@ -14,6 +14,7 @@ typedef struct dw_check {
     char *found;    /* what is wrong; in the arena */
     char *note;     /* what was looked at; in the arena */
     char *skipped;  /* why the test does not apply; in the arena */
+    bool refused;   /* the plugin would not have this step, in words; `found` has them */
 } dw_check;
 enum { DW_CHECK_NOW = 1024 };
 

@@ -306,7 +306,8 @@ static void put_rewards(dw_check *c, dw_probe *p, const plan *l)
             r[1 + k] = dw_check_uniform(c, key + 8 + k, s, -1, 1 + k);
             r[0] += l->part_weight[k] * r[1 + k];
         }
-        if (l->spec->odd && s % 9 == 7) /* one reward had no opinion, so there is no total */
+        /* One reward had no opinion, so there is no total; only an estimator gets to see that. */
+        if (l->spec->odd && c->info->plugin.estimator && s % 9 == 7)
             r[0] = r[l->n_part] = NAN;
     }
     double *y = column(c, p, DOWEL_TOKEN_REWARD, width_of(l, DOWEL_TOKEN_REWARD), fenced);

@@ -510,6 +510,12 @@ static inline double *dowel_grad(const dowel_batch *b, uint32_t column)
 {
     return column < b->n_col ? b->col[column].grad : NULL;
 }
+/* LOGP for factors that the loss takes as constants: HELD_LOGP where it was asked for. */
+static inline const double *dowel_held(const dowel_batch *b)
+{
+    const double *held = dowel_x(b, DOWEL_HELD_LOGP);
+    return held ? held : dowel_x(b, DOWEL_LOGP);
+}
 /* Sum over the counted tokens of sequence s of a[t] - b[t]; b may be NULL. */
 static inline double dowel_seq_sum(const dowel_batch *in, uint32_t s,
                                    const double *a, const double *b)
