@@ -120,13 +120,15 @@ bool dw_test_pure(dw_check *c)
     return true;
 }
 
-enum { THREADS = 8, CALLS = 40 };
+enum { THREADS = 8, CALLS = 20 };
 typedef struct worker {
     dw_check c; /* its own arena */
     dw_instance *i;
     dw_probe *p;
     dw_samples samples;
     const dw_result *want;
+    pthread_barrier_t *begin;
+    double seconds; /* at least, and at least CALLS calls */
     char *bad;
 } worker;
 
@@ -143,8 +145,11 @@ static int work_once(worker *w, dw_result *r)
 static void *work(void *arg)
 {
     worker *w = arg;
-    for (int k = 0; k < CALLS && !w->bad; k++) {
+    pthread_barrier_wait(w->begin);
+    double end = dw_now() + w->seconds;
+    for (int k = 0; !w->bad && (k < CALLS || dw_now() < end); k++) {
         dw_result r = {0};
+        dw_arena_reset(&w->c.arena);
         if (work_once(w, &r) != 1)
             w->bad = w->c.found ? w->c.found : "a call failed";
         else
@@ -153,11 +158,26 @@ static void *work(void *arg)
     return NULL;
 }
 
+/* A copy that outlives the worker's arena. */
+static dw_result *kept(dw_check *c, const dw_result *r)
+{
+    dw_result *copy = dw_arena_alloc(&c->arena, sizeof *copy);
+    *copy = *r;
+    copy->x = dw_arena_alloc(&c->arena, (r->n + 1) * sizeof *copy->x);
+    copy->name = dw_arena_alloc(&c->arena, (r->n + 1) * sizeof *copy->name);
+    if (r->n) {
+        memcpy(copy->x, r->x, r->n * sizeof *copy->x);
+        memcpy(copy->name, r->name, r->n * sizeof *copy->name);
+    }
+    return copy;
+}
+
 /* Every thread with a step of its own, all on one instance. */
 static bool together(dw_check *c, const dw_setting *set, uint32_t shape, size_t *done)
 {
     worker w[THREADS];
     pthread_t t[THREADS];
+    pthread_barrier_t begin;
     dw_instance *i = NULL;
     dw_opened o = dw_check_open(c, set, NULL, &i);
     if (o != DW_CHECK_OPEN)
@@ -168,7 +188,8 @@ static bool together(dw_check *c, const dw_setting *set, uint32_t shape, size_t 
         dw_probe_spec spec = {.shape = shape, .units = 4, .key = 80000 + 100 * k};
         w[k].c = (dw_check){.info = c->info, .seed = c->seed, .now = c->now};
         w[k].i = i;
-        w[k].want = want;
+        w[k].begin = &begin;
+        w[k].seconds = set->defaults ? 0.2 : 0.01;
         if (shape && dw_probe_make(c, set, &spec, &w[k].p) != DW_CHECK_OPEN)
             return true;
         if (!shape)
@@ -178,13 +199,16 @@ static bool together(dw_check *c, const dw_setting *set, uint32_t shape, size_t 
             c->found = w[k].c.found;
             return once == 0;
         }
+        w[k].want = kept(c, want);
     }
     dw_check_now(c, "options %s: %d threads on one instance", set->text, THREADS);
+    pthread_barrier_init(&begin, NULL, THREADS);
     for (int k = 0; k < THREADS; k++)
         if (pthread_create(&t[k], NULL, work, &w[k]))
-            return dw_check_fail(c, "no thread");
+            return dw_check_fail(c, "no thread"); /* the process ends, and the others with it */
     for (int k = 0; k < THREADS; k++)
         pthread_join(t[k], NULL);
+    pthread_barrier_destroy(&begin);
     for (int k = 0; k < THREADS; k++)
         if (w[k].bad)
             return dw_check_fail(c, "options %s: with %d threads on one instance, %s", set->text,
@@ -273,6 +297,7 @@ static bool same_bytes(const dw_buf *a, const dw_buf *b)
 static bool lived(dw_check *c, const dw_setting *set, dw_instance **i, dw_buf *state, bool *refused)
 {
     dw_result r = {0};
+    *i = NULL;
     dw_opened o = dw_check_open(c, set, NULL, i);
     *refused = o == DW_CHECK_REFUSED;
     if (o != DW_CHECK_OPEN)
@@ -433,8 +458,9 @@ static bool use_random(dw_check *c, const dw_setting *s, const void *bytes, size
         ++*accepted;
         if (dw_check_episode(c, i, s, 0, 2, &r) < 0)
             return dw_check_fail(c,
-                                 "random bytes (number %llu) are accepted as a state, and then: %s",
-                                 (unsigned long long)nth, c->found);
+                                 "options %s: random bytes (number %llu) are accepted as a state, "
+                                 "and then: %s",
+                                 s->text, (unsigned long long)nth, c->found);
         if (!save(c, i, &again))
             return false;
     }
@@ -443,31 +469,47 @@ static bool use_random(dw_check *c, const dw_setting *s, const void *bytes, size
     return true;
 }
 
+/* Number `nth` of the states to try: one byte all over (0xff: NaN in every double), noise of this
+ * length and of others, and a real one with a bit changed. */
+static unsigned char *random_state(dw_check *c, const dw_buf *state, uint64_t nth, size_t *n)
+{
+    static const unsigned char fill[] = {0xff, 0x7f, 0x80, 0x00};
+    *n = nth % 2 ? (size_t)dw_check_below(c, 90000, nth, 2 * state->len + 16) : state->len;
+    unsigned char *bytes = dw_arena_alloc(&c->arena, *n + 1);
+    for (size_t j = 0; j < *n; j++)
+        bytes[j] = nth < 8 ? fill[nth / 2] : (unsigned char)dw_check_below(c, 91000 + nth, j, 256);
+    if (nth >= 8 && nth % 4 == 2 && *n > 0) {
+        memcpy(bytes, state->ptr, *n);
+        bytes[dw_check_below(c, 92000, nth, *n)] ^= (unsigned char)(1u << nth / 4 % 8);
+    }
+    return bytes;
+}
+
 bool dw_test_state_random(dw_check *c)
 {
-    const dw_setting *s = defaults(c);
-    dw_instance *a = NULL;
-    dw_buf state = {0};
-    bool refused;
-    size_t accepted = 0;
-    enum { TRIES = 100 };
+    dw_setting *s;
+    size_t n, accepted = 0;
+    enum { TRIES = 40 };
     if (!stateful(c))
         return true;
-    if (!s || !lived(c, s, &a, &state, &refused))
+    if (!dw_check_settings(c, DW_CHECK_CHOICES, 4, &s, &n))
         return false;
-    for (uint64_t k = 0; k < TRIES; k++) {
-        size_t n = k % 2 ? state.len : (size_t)dw_check_below(c, 90000, k, 2 * state.len + 16);
-        unsigned char *bytes = dw_arena_alloc(&c->arena, n + 1);
-        for (size_t j = 0; j < n; j++)
-            bytes[j] = (unsigned char)dw_check_below(c, 91000 + k, j, 256);
-        if (k % 4 == 3 && n == state.len && n > 0) { /* a real one with one byte changed */
-            memcpy(bytes, state.ptr, n);
-            bytes[dw_check_below(c, 92000, k, n)] ^= (unsigned char)(1u << k % 8);
-        }
-        if (!use_random(c, s, bytes, n, k, &accepted))
+    for (size_t k = 0; k < n; k++) {
+        dw_instance *a = NULL;
+        dw_buf state = {0};
+        bool refused;
+        if (!lived(c, &s[k], &a, &state, &refused))
             return false;
+        dw_instance_destroy(a);
+        for (uint64_t t = 0; !refused && t < TRIES; t++) {
+            size_t bytes;
+            unsigned char *random = random_state(c, &state, t, &bytes);
+            if (!use_random(c, &s[k], random, bytes, t, &accepted))
+                return false;
+        }
+        dw_buf_finish(&state);
     }
     c->found = NULL;
-    dw_check_note(c, "%d tries, %zu of them could be used", TRIES, accepted);
+    dw_check_note(c, "%zu settings, %d tries each, %zu of them could be used", n, TRIES, accepted);
     return true;
 }

@@ -6,7 +6,7 @@
 
 #include "plug/check.h"
 
-enum { ROUNDS = 2, UNITS = 6 };
+enum { ROUNDS = 2, UNITS = 7 }; /* a number that cannot be cut into equal parts */
 
 /* Runs `one` for every setting and every kind of data that the objective feeds on. */
 typedef bool (*probe_fn)(dw_check *c, const dw_setting *set, dw_probe *p);
