@@ -70,8 +70,9 @@ static inline double kl_sequence(const struct kl_rule *k, const struct policy_vi
     double *exact_grad = dowel_grad(in, DOWEL_DIVERGENCE), c = v->scale * k->weight, total = 0;
     bool weighted = k->kind == KL_K3_WEIGHTED && k->weight > 0 && v->old;
     double shared = 0, through = 0;
+    const double *from = k->ratio == RATIO_MEAN_TOKEN ? v->held : v->logp;
     if (weighted && k->ratio != RATIO_TOKEN)
-        shared = ratio_of(dowel_seq_sum(in, v->s, v->logp, v->old) / fmax(v->n, 1));
+        shared = ratio_of(dowel_seq_sum(in, v->s, from, v->old) / fmax(v->n, 1));
     for (uint32_t t = in->start[v->s]; ref && t < in->start[v->s + 1]; t++) {
         if (!in->mask[t])
             continue;
@@ -86,7 +87,7 @@ static inline double kl_sequence(const struct kl_rule *k, const struct policy_vi
             continue;
         }
         double ratio = !weighted                 ? 1
-                       : k->ratio != RATIO_TOKEN ? shared
+                       : k->ratio != RATIO_TOKEN ? shared * ratio_of(v->logp[t] - from[t])
                                                  : ratio_of(v->logp[t] - v->old[t]);
         struct term one = kl_term(k->kind, d, ratio);
         total += c * one.value;

@@ -12,6 +12,7 @@ struct policy_view {
     double n;     /* counted tokens */
     double scale; /* normaliser times row weight */
     const double *logp, *old, *a;
+    const double *held; /* logp, for factors that are constants */
     const double *gate; /* n_tok: constant factor of each token's loss; NULL: 1 */
     double *grad;
 };
@@ -26,6 +27,7 @@ static inline struct policy_view policy_view_of(const dowel_batch *in, uint32_t 
                                 .n = n,
                                 .scale = scale,
                                 .logp = dowel_x(in, DOWEL_LOGP),
+                                .held = dowel_held(in),
                                 .old = dowel_x(in, DOWEL_OLD_LOGP),
                                 .a = dowel_x(in, DOWEL_ADVANTAGE),
                                 .gate = gate,
@@ -50,7 +52,8 @@ static inline double sequence_ratio(const struct policy_rule *r, const struct po
 {
     if (r->ratio == RATIO_TOKEN)
         return 0;
-    double d = dowel_seq_sum(v->in, v->s, v->logp, v->old);
+    bool fixed = r->ratio == RATIO_MEAN_TOKEN;
+    double d = dowel_seq_sum(v->in, v->s, fixed ? v->held : v->logp, v->old);
     return ratio_of(r->ratio == RATIO_SUM ? d : d / fmax(v->n, 1));
 }
 
@@ -104,7 +107,7 @@ static inline double vespo_loss(const struct policy_rule *r, const struct policy
     double log_w = shift, total = 0;
     for (uint32_t t = in->start[v->s]; t < in->start[v->s + 1]; t++)
         if (in->mask[t])
-            log_w += fmin(fmax(v->logp[t] - v->old[t], -20), 20);
+            log_w += fmin(fmax(v->held[t] - v->old[t], -20), 20);
     double phi = vespo_phi(r, log_w, mean_advantage(v));
     for (uint32_t t = in->start[v->s]; t < in->start[v->s + 1]; t++) {
         double c = v->scale * (v->gate ? v->gate[t] : 1) * phi * v->a[t];
@@ -128,8 +131,9 @@ static inline double token_loss(const struct policy_rule *r, const struct policy
         if (!in->mask[t])
             continue;
         double c = v->scale * (v->gate ? v->gate[t] : 1), a = v->a[t];
-        double ratio = r->ratio != RATIO_TOKEN ? shared
+        double ratio = r->ratio != RATIO_TOKEN ? shared * ratio_of(v->logp[t] - v->held[t])
                        : r->form == FORM_PLAIN ? 1
+                       : r->form == FORM_CISPO ? ratio_of(v->held[t] - v->old[t])
                                                : ratio_of(v->logp[t] - v->old[t]);
         struct term p = token_term(r, v->logp[t], ratio, a);
         total += c * p.value;

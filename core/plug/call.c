@@ -28,7 +28,7 @@ void dw_call_begin(dw_call *c, dw_instance *i, const char *function)
 }
 
 /* What every end has to undo, refused or not. The fault, if any, is moved to `fault`. */
-static void finish(dw_call *c, char *fault, size_t size)
+static void finish(dw_call *c, dowel_status st, char *fault, size_t size)
 {
     dw_instance *i = c->of;
     dw_host_leave(c);
@@ -37,6 +37,7 @@ static void finish(dw_call *c, char *fault, size_t size)
     pthread_mutex_lock(&i->lock);
     snprintf(fault, size, "%s", i->fault);
     i->fault[0] = 0;
+    i->answered = st;
     if (--i->in_flight == 0)
         dw_arena_reset(&i->shared);
     pthread_mutex_unlock(&i->lock);
@@ -87,7 +88,7 @@ dw_status dw_call_end(dw_call *c, dowel_status st, const dowel_err *e, dw_err *e
 {
     const char *label = c->of->label, *changed = dw_fpmode_restore(&c->mode);
     char fault[sizeof c->of->fault], text[600];
-    finish(c, fault, sizeof fault);
+    finish(c, st, fault, sizeof fault);
     if (st < 0) {
         own_words(st, e, text, sizeof text);
         if (e->sample >= 0)
@@ -117,7 +118,7 @@ dw_status dw_call_refuse(dw_call *c, dw_status st, dw_err *err, const char *fmt,
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     dw_fpmode_restore(&c->mode);
-    finish(c, fault, sizeof fault);
+    finish(c, DOWEL_OK, fault, sizeof fault);
     return dw_fail(err, st, "%s: %s: %s", c->of->label, c->function, text);
 }
 
@@ -160,7 +161,7 @@ static dw_status overrun(dw_call *c, const char *array, dw_err *err)
 static dw_status check_request(dw_call *c, const dowel_request *ask, dw_err *err)
 {
     const uint64_t known = (DOWEL_BIT(DOWEL_CHOICES + 1) - 1) |
-                           ((DOWEL_BIT(DOWEL_MEAN_LOGIT + 1) - 1) & ~(DOWEL_BIT(16) - 1)) |
+                           ((DOWEL_BIT(DOWEL_HELD_LOGP + 1) - 1) & ~(DOWEL_BIT(16) - 1)) |
                            ((DOWEL_BIT(DOWEL_FIELD + 1) - 1) & ~(DOWEL_BIT(40) - 1));
     if (ask->columns & ~known)
         return dw_call_refuse(c, DW_E_PLUGIN, err,

@@ -104,6 +104,7 @@ struct dw_instance {
     pthread_mutex_t lock;
     dw_arena shared; /* scratch asked for by threads of the plugin's own; under lock */
     unsigned in_flight;
+    dowel_status answered; /* what the last call returned itself; DOWEL_OK where the host objects */
     char fault[160]; /* what a host service objected to; under lock */
 };
 

@@ -119,4 +119,21 @@ dw_status dw_instance_save(dw_instance *i, dw_buf *out, dw_err *err);
 dw_status dw_instance_load(dw_instance *i, const void *bytes, size_t n, uint32_t state_version,
                            dw_err *err);
 
+/* ---- conformance: `dowel check` ---- */
+typedef struct dw_check_request {
+    const char *word; /* an id, or an absolute path when `file` */
+    bool file, json;
+    const char *only; /* one test, in this process; NULL: all, each in a child */
+    uint64_t seed;
+    double limit; /* seconds a test may take */
+    /* After every line: may print and clear the buffer. NULL: all of it stays in `out`. */
+    void (*line)(void *ctx, dw_buf *out);
+    void *line_ctx;
+} dw_check_request;
+/* Appends TAP (or a JSON object a line) and counts the tests that failed. The process must not have
+ * called the plugin before. */
+dw_status dw_check_run(dw_registry *r, const dw_check_request *ask, dw_buf *out, size_t *failed,
+                       dw_err *err);
+void dw_check_list(dw_buf *out); /* a line per test: name, description */
+
 #endif

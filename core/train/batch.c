@@ -84,6 +84,8 @@ static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, cons
     /* Given answers: every step is the first update on its batch, so the old policy is this one. */
     if (asked(u, DOWEL_OLD_LOGP) && !s->old_logp)
         put(out, DOWEL_OLD_LOGP, seen ? seen->x[DW_SEEN_LOGP] : NULL, n, 1);
+    if (asked(u, DOWEL_HELD_LOGP) && seen)
+        put(out, DOWEL_HELD_LOGP, seen->x[DW_SEEN_LOGP], n, 1);
     if (asked(u, DOWEL_OLD_VALUE) && !s->old_value)
         put(out, DOWEL_OLD_VALUE, seen ? seen->x[DW_SEEN_VALUE] : NULL, n, heads);
     uint32_t parts = 1 + (uint32_t)s->task->n_reward;

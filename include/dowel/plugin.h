@@ -217,6 +217,9 @@ enum {
     DOWEL_COLLISION = 24,   /*    sum over the vocabulary of p squared          */
     DOWEL_TOP_PROB = 25,    /*    the largest probability                       */
     DOWEL_MEAN_LOGIT = 26,  /*    mean raw logit over the vocabulary            */
+    DOWEL_HELD_LOGP = 27,   /*    LOGP again, for factors that the loss takes as
+                                  constants: they are computed from this one, so
+                                  that `dowel check` can hold them still        */
     DOWEL_WEIGHT = 40,      /*    sequence: of its row, or from an estimator    */
     DOWEL_LABEL = 41,       /*    sequence: +1 wanted, -1 unwanted, 0 neither   */
     DOWEL_TARGET = 42,      /*    sequence: probability that the label is right */
@@ -506,6 +509,12 @@ static inline const double *dowel_x(const dowel_batch *b, uint32_t column)
 static inline double *dowel_grad(const dowel_batch *b, uint32_t column)
 {
     return column < b->n_col ? b->col[column].grad : NULL;
+}
+/* LOGP for factors that the loss takes as constants: HELD_LOGP where it was asked for. */
+static inline const double *dowel_held(const dowel_batch *b)
+{
+    const double *held = dowel_x(b, DOWEL_HELD_LOGP);
+    return held ? held : dowel_x(b, DOWEL_LOGP);
 }
 /* Sum over the counted tokens of sequence s of a[t] - b[t]; b may be NULL. */
 static inline double dowel_seq_sum(const dowel_batch *in, uint32_t s,

@@ -67,7 +67,8 @@ static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
 {
     (void)self;
     (void)err;
-    ask->columns = DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_REF_LOGP) | LABEL_SHOWN;
+    ask->columns = DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_HELD_LOGP) | DOWEL_BIT(DOWEL_REF_LOGP) |
+                   LABEL_SHOWN;
     ask->detached = LABEL_SHOWN;
     ask->together = DOWEL_BY_STEP; /* the mean takes in this step's answers before it is used */
     return DOWEL_OK;
@@ -82,9 +83,9 @@ static dowel_status survey(void *self, const dowel_batch *in, double *sum, dowel
     return st;
 }
 
-static double reward(const struct opts *o, const dowel_batch *in, uint32_t s)
+static double reward(const struct opts *o, const dowel_batch *in, uint32_t s, const double *logp)
 {
-    return o->beta * dowel_seq_sum(in, s, dowel_x(in, DOWEL_LOGP), dowel_x(in, DOWEL_REF_LOGP));
+    return o->beta * dowel_seq_sum(in, s, logp, dowel_x(in, DOWEL_REF_LOGP));
 }
 
 static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_err *err)
@@ -100,7 +101,7 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
         if (!labelled(in, s))
             continue;
         n += 1;
-        sum += reward(o, in, s);
+        sum += reward(o, in, s, dowel_held(in));
     }
     if (n == 0)
         return DOWEL_OK;
@@ -108,7 +109,8 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
     for (uint32_t s = 0; s < in->n_seq; s++) {
         if (!labelled(in, s))
             continue;
-        double side = dowel_x(in, DOWEL_LABEL)[s] > 0 ? 1 : -1, r = reward(o, in, s);
+        double side = dowel_x(in, DOWEL_LABEL)[s] > 0 ? 1 : -1;
+        double r = reward(o, in, s, dowel_x(in, DOWEL_LOGP));
         double scale = dowel_x(in, DOWEL_WEIGHT)[s] / labels_total(in), x = side * (r - delta);
         *loss += scale * softplus(-x);
         dowel_seq_add(in, s, dowel_grad(in, DOWEL_LOGP), -scale * side * o->beta * sigmoid(-x));

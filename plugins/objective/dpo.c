@@ -174,7 +174,7 @@ static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
     if (!o->reference_free)
         ask->columns |= DOWEL_BIT(DOWEL_REF_LOGP);
     if (o->wpo)
-        ask->columns |= DOWEL_BIT(DOWEL_COLLISION);
+        ask->columns |= DOWEL_BIT(DOWEL_COLLISION) | DOWEL_BIT(DOWEL_HELD_LOGP);
     if (f.used & SORTED)
         ask->together = DOWEL_BY_STEP; /* the whole step is sorted */
     return st;
@@ -298,7 +298,7 @@ static double aot(const struct opts *o, const dowel_batch *in, const struct pair
 /* exp of the answer's mean of l - log C2: how likely the policy is to write it; a constant. */
 static double likely(const dowel_batch *in, const struct half *h)
 {
-    const double *logp = dowel_x(in, DOWEL_LOGP), *collision = dowel_x(in, DOWEL_COLLISION);
+    const double *logp = dowel_held(in), *collision = dowel_x(in, DOWEL_COLLISION);
     double sum = 0;
     for (uint32_t t = in->start[h->seq]; t < in->start[h->seq + 1]; t++)
         if (in->mask[t])

@@ -240,6 +240,8 @@ static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
         return st;
     ask->columns = DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) | DOWEL_BIT(DOWEL_ADVANTAGE) |
                    DOWEL_BIT(DOWEL_ENTROPY);
+    if (o->loss == CISPO || o->loss == VESPO || o->loss == GSPO_TOKEN)
+        ask->columns |= DOWEL_BIT(DOWEL_HELD_LOGP);
     if (!bonus(o))
         ask->detached = DOWEL_BIT(DOWEL_ENTROPY);
     if (o->correction != CORRECT_NONE || o->off_policy_max > 0)

@@ -108,7 +108,8 @@ static dowel_status estimate(void *self, const dowel_batch *in, dowel_credit *ou
 
 static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
 {
-    ask->columns = DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_ADVANTAGE);
+    ask->columns = DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_HELD_LOGP) | DOWEL_BIT(DOWEL_REF_LOGP) |
+                   DOWEL_BIT(DOWEL_ADVANTAGE);
     return ask_samples(self, ask, err);
 }
 
@@ -120,13 +121,13 @@ struct sums {
 static double sequence(const struct opts *o, const dowel_batch *in, uint32_t s, struct sums *m)
 {
     const double *logp = dowel_x(in, DOWEL_LOGP), *ref = dowel_x(in, DOWEL_REF_LOGP);
-    const double *a = dowel_x(in, DOWEL_ADVANTAGE);
+    const double *a = dowel_x(in, DOWEL_ADVANTAGE), *held = dowel_held(in);
     double *grad = dowel_grad(in, DOWEL_LOGP), score = 0, kl = 0, ratio = 0;
     double scale = dowel_x(in, DOWEL_WEIGHT)[s] / in->step_seqs;
     for (uint32_t t = in->start[s + 1]; t-- > in->start[s];) {
         if (!in->mask[t])
             continue;
-        double d = logp[t] - ref[t];
+        double d = held[t] - ref[t];
         ratio += d; /* from the end: all that is still to come */
         double charge = o->kl_form == TOKEN ? d : ratio;
         score -= a[t] * logp[t];

@@ -41,7 +41,8 @@ static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
     const struct opts *o = self;
     ask->columns = o->correction > 0 ? DOWEL_BIT(DOWEL_OLD_LOGP) | DOWEL_BIT(DOWEL_LOGP) : 0;
     if (o->mode == SAMPLED_TOKEN) {
-        ask->columns |= DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_TEACHER_LOGP);
+        ask->columns |=
+            DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_HELD_LOGP) | DOWEL_BIT(DOWEL_TEACHER_LOGP);
         return DOWEL_OK;
     }
     if (o->top_k == 1 && !o->tail)
@@ -96,14 +97,14 @@ static double correction(const struct opts *o, const dowel_batch *in, uint32_t t
 {
     if (!(o->correction > 0))
         return 1;
-    double d = dowel_x(in, DOWEL_LOGP)[t] - dowel_x(in, DOWEL_OLD_LOGP)[t];
+    double d = dowel_held(in)[t] - dowel_x(in, DOWEL_OLD_LOGP)[t];
     return fmin(exp(fmin(fmax(d, -20), 20)), o->correction);
 }
 
 static double sequence(const struct opts *o, const dowel_batch *in, uint32_t s, struct sums *m)
 {
     const double *l = dowel_x(in, DOWEL_LOGP), *tea = dowel_x(in, DOWEL_TEACHER_LOGP);
-    const double *d = dowel_x(in, DOWEL_DIVERGENCE);
+    const double *d = dowel_x(in, DOWEL_DIVERGENCE), *held = dowel_held(in);
     int sampled = o->mode == SAMPLED_TOKEN;
     double *grad = dowel_grad(in, sampled ? DOWEL_LOGP : DOWEL_DIVERGENCE), n, total = 0;
     uint32_t from = begin(o, in, s, &n);
@@ -115,7 +116,7 @@ static double sequence(const struct opts *o, const dowel_batch *in, uint32_t s, 
         if (!in->mask[t])
             continue;
         double c = correction(o, in, t);
-        double slope = sampled ? c * (l[t] - tea[t]) : c; /* the log-ratio is a constant */
+        double slope = sampled ? c * (held[t] - tea[t]) : c; /* the log-ratio is a constant */
         double value = slope * (sampled ? l[t] : d[t]);
         total += scale * value;
         grad[t] += scale * slope;

@@ -27,6 +27,8 @@ static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
         return dowel_fail(err, DOWEL_E_ARG, "dft and label_smoothing exclude each other");
     ask->columns = DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_ENTROPY) | DOWEL_BIT(DOWEL_TOP1);
     ask->detached = DOWEL_BIT(DOWEL_ENTROPY);
+    if (o->dft)
+        ask->columns |= DOWEL_BIT(DOWEL_HELD_LOGP);
     if (o->label_smoothing > 0)
         ask->columns |= DOWEL_BIT(DOWEL_MEAN_LOGP);
     return DOWEL_OK;
@@ -62,7 +64,8 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
 {
     const struct opts *o = self;
     const double *logp = dowel_x(in, DOWEL_LOGP), *mean = dowel_x(in, DOWEL_MEAN_LOGP);
-    const double *weight = dowel_x(in, DOWEL_WEIGHT), smooth = o->label_smoothing;
+    const double *held = dowel_held(in), *weight = dowel_x(in, DOWEL_WEIGHT),
+                 smooth = o->label_smoothing;
     double *grad = dowel_grad(in, DOWEL_LOGP), *grad_mean = dowel_grad(in, DOWEL_MEAN_LOGP);
     double divisor = o->divisor == WEIGHTS ? in->total[0] : in->step_toks;
     (void)err;
@@ -72,7 +75,7 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
         for (uint32_t t = in->start[s]; t < in->start[s + 1]; t++) {
             if (!in->mask[t])
                 continue;
-            double c = o->dft ? exp(logp[t]) : 1 - smooth; /* a constant to the derivative */
+            double c = o->dft ? exp(held[t]) : 1 - smooth; /* a constant to the derivative */
             *loss -= scale * c * logp[t];
             grad[t] -= scale * c;
             if (smooth > 0) {

@@ -302,7 +302,8 @@ static void test_sparse_requests(void **state)
     assert_true(ask.columns == DOWEL_BIT(DOWEL_DIVERGENCE));
     assert_int_equal(ask.divergence, DOWEL_REVERSE_KL);
     ask = asked(f, "self_distill", "{\"mode\":\"sampled_token\",\"correction\":0}");
-    assert_true(ask.columns == (DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_TEACHER_LOGP)));
+    assert_true(ask.columns == (DOWEL_BIT(DOWEL_LOGP) | DOWEL_BIT(DOWEL_HELD_LOGP) |
+                                DOWEL_BIT(DOWEL_TEACHER_LOGP)));
 }
 
 /* T40: a single token without the others is a distribution of one, whose divergence is always 0. */

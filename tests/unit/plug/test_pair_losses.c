@@ -99,6 +99,9 @@ static const row likelihoods[] = {
     {"orpo", "{}", 0.0446765825 + 0.6, -0.0798571812 - 1, 0.0607158557, true},
     {"tpo", "{\"loss\":\"tpo_l\",\"beta\":2,\"gamma\":0.5,\"alpha\":0}", 0.64439666, -0.950041625,
      0.950041625, true},
+    /* the margin belongs to tpo_l alone */
+    {"tpo", "{\"loss\":\"sigmoid\",\"beta\":0.1,\"gamma\":0.5,\"alpha\":0}", 0.5050369938,
+     -0.03965167501, 0.03965167501, false},
     {"dpo", "{\"reference_free\":true}", 0.5050369938, -0.03965167501, 0.03965167501, false},
     {"dpo", "{\"reference_free\":true,\"sft\":1}", 0.5050369938 + 0.6, -0.03965167501 - 0.2,
      0.03965167501, false},
