@@ -28,8 +28,8 @@ typedef struct dw_case_batch {
 } dw_case_batch;
 
 typedef enum dw_case_want {
-    DW_WANT_EACH, /* derivative of every row; or, n of n_seq, of every token of a sequence */
-    DW_WANT_MEAN, /* of a sequence's mean: the sum over its tokens */
+    DW_WANT_EACH,   /* derivative of every row; or, n of n_seq, of every token of a sequence */
+    DW_WANT_MEAN,   /* of a sequence's mean: the sum over its tokens */
     DW_WANT_CREDIT, /* advantages: of every token, or of each sequence's last */
 } dw_case_want;
 
