@@ -5,23 +5,23 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "plug/check.h"
+#include "plug/check_probe.h"
 
-enum { GROUP = 4, MODEL_COLUMNS = 16, ASKED_COLUMNS = 40 };
+enum { GROUP = 4, MODEL_COLUMNS = 16 };
 
 static bool per_sequence(uint32_t k)
 {
     return (k >= DOWEL_WEIGHT && k <= DOWEL_REWARD) || k == DOWEL_RANK || k == DOWEL_FIELD;
 }
 
-static bool per_mark(uint32_t k)
+bool dw_probe_by_mark(uint32_t column)
 {
-    return k == DOWEL_SCORE || k == DOWEL_CHOICES || k == DOWEL_MARK_LABEL;
+    return column == DOWEL_SCORE || column == DOWEL_CHOICES || column == DOWEL_MARK_LABEL;
 }
 
 uint32_t dw_probe_row(const dw_probe *p, uint32_t k, uint32_t s)
 {
-    return per_sequence(k) ? s : per_mark(k) ? p->mark_start[s] : p->start[s];
+    return per_sequence(k) ? s : dw_probe_by_mark(k) ? p->mark_start[s] : p->start[s];
 }
 
 const char *dw_probe_shape_name(uint32_t shape)
@@ -32,8 +32,7 @@ const char *dw_probe_shape_name(uint32_t shape)
 
 /* ---- memory ---- */
 
-/* Zeroed; fenced: the byte behind it cannot be read, and it is 8-byte aligned. */
-static void *get(dw_check *c, size_t bytes, bool fenced)
+void *dw_probe_memory(dw_check *c, size_t bytes, bool fenced)
 {
     if (!fenced)
         return dw_arena_alloc(&c->arena, bytes ? bytes : 1);
@@ -47,20 +46,20 @@ static void *get(dw_check *c, size_t bytes, bool fenced)
 static dw_probe *make(dw_check *c, uint32_t n_seq, const uint32_t *len, bool fenced)
 {
     dw_probe *p = dw_arena_alloc(&c->arena, sizeof *p);
-    p->start = get(c, (n_seq + (size_t)1) * sizeof *p->start, fenced);
-    p->mark_start = get(c, (n_seq + (size_t)1) * sizeof *p->mark_start, fenced);
+    p->start = dw_probe_memory(c, (n_seq + (size_t)1) * sizeof *p->start, fenced);
+    p->mark_start = dw_probe_memory(c, (n_seq + (size_t)1) * sizeof *p->mark_start, fenced);
     for (uint32_t s = 0; s < n_seq; s++)
         p->start[s + 1] = p->start[s] + len[s];
     uint32_t n_tok = p->start[n_seq];
-    p->from = get(c, n_seq * sizeof *p->from, false);
-    p->unit = get(c, n_seq * sizeof *p->unit, false);
-    p->mask = get(c, n_tok, fenced);
-    p->mark = get(c, n_tok, fenced);
-    p->stop = get(c, n_seq, fenced);
-    p->role = get(c, n_seq, fenced);
-    p->mate = get(c, n_seq * sizeof *p->mate, fenced);
-    p->group = get(c, n_seq * sizeof *p->group, fenced);
-    p->id = get(c, n_seq * sizeof *p->id, fenced);
+    p->from = dw_probe_memory(c, n_seq * sizeof *p->from, false);
+    p->unit = dw_probe_memory(c, n_seq * sizeof *p->unit, false);
+    p->mask = dw_probe_memory(c, n_tok, fenced);
+    p->mark = dw_probe_memory(c, n_tok, fenced);
+    p->stop = dw_probe_memory(c, n_seq, fenced);
+    p->role = dw_probe_memory(c, n_seq, fenced);
+    p->mate = dw_probe_memory(c, n_seq * sizeof *p->mate, fenced);
+    p->group = dw_probe_memory(c, n_seq * sizeof *p->group, fenced);
+    p->id = dw_probe_memory(c, n_seq * sizeof *p->id, fenced);
     for (uint32_t s = 0; s < n_seq; s++)
         p->mate[s] = -1;
     p->b = (dowel_batch){.size = sizeof p->b,
@@ -82,32 +81,22 @@ static dw_probe *make(dw_check *c, uint32_t n_seq, const uint32_t *len, bool fen
     return p;
 }
 
-static double *column(dw_check *c, dw_probe *p, uint32_t k, uint32_t width, bool fenced)
+double *dw_probe_column(dw_check *c, dw_probe *p, uint32_t k, uint32_t width, bool fenced)
 {
     dowel_column *col = &p->col[k];
     if (!col->x) {
         col->rows = dw_probe_row(p, k, p->b.n_seq);
         col->width = width ? width : 1;
-        col->x = get(c, (size_t)col->rows * col->width * sizeof(double), fenced);
+        col->x = dw_probe_memory(c, (size_t)col->rows * col->width * sizeof(double), fenced);
     }
     return (double *)col->x;
 }
 
 /* ---- sequences ---- */
 
-typedef struct plan {
-    const dw_probe_spec *spec;
-    dowel_request ask; /* of the objective and, for rollouts, the estimator */
-    const char **part; /* names of rewards */
-    double *part_weight;
-    uint32_t n_part;
-    uint32_t n_gold; /* 1: pairs bring a gold answer */
-    bool scores;     /* SCORE or CHOICES are wanted: no answer is empty */
-} plan;
-
 /* What one unit consists of, by shape: a text; a pair and its gold answer; an answer with a label
  * and a mismatched one; a group with its extras; a list; a text with steps. */
-static uint32_t unit_size(const dw_check *c, const plan *l, uint32_t u)
+static uint32_t unit_size(const dw_check *c, const dw_probe_plan *l, uint32_t u)
 {
     uint32_t more = l->ask.extra_samples ? l->ask.extra_samples : 1, kinds = 0;
     switch (l->spec->shape) {
@@ -126,7 +115,7 @@ static uint32_t unit_size(const dw_check *c, const plan *l, uint32_t u)
     }
 }
 
-static uint8_t role_of(const plan *l, uint32_t k)
+static uint8_t role_of(const dw_probe_plan *l, uint32_t k)
 {
     uint32_t more = l->ask.extra_samples ? l->ask.extra_samples : 1;
     if (l->spec->shape == DOWEL_PAIRS && k == 2)
@@ -138,7 +127,8 @@ static uint8_t role_of(const plan *l, uint32_t k)
     return (l->ask.extras & DOWEL_WITH_GREEDY) && k < GROUP + more ? DOWEL_GREEDY : DOWEL_OTHER;
 }
 
-static void place(const dw_check *c, dw_probe *p, const plan *l, uint32_t s, uint32_t u, uint32_t k)
+static void place(const dw_check *c, dw_probe *p, const dw_probe_plan *l, uint32_t s, uint32_t u,
+                  uint32_t k)
 {
     const bool odd = l->spec->odd;
     p->unit[s] = u;
@@ -157,7 +147,7 @@ static void place(const dw_check *c, dw_probe *p, const plan *l, uint32_t s, uin
 }
 
 /* Steps end at some of the tokens; otherwise the last token of each answer is marked. */
-static void put_marks(const dw_check *c, dw_probe *p, const plan *l)
+static void put_marks(const dw_check *c, dw_probe *p, const dw_probe_plan *l)
 {
     for (uint32_t s = 0; s < p->b.n_seq; s++) {
         p->mark_start[s + 1] = p->mark_start[s];
@@ -170,7 +160,7 @@ static void put_marks(const dw_check *c, dw_probe *p, const plan *l)
     }
 }
 
-static dw_probe *lay_out(dw_check *c, const plan *l)
+static dw_probe *lay_out(dw_check *c, const dw_probe_plan *l)
 {
     const dw_probe_spec *spec = l->spec;
     uint32_t n = 0, s = 0;
@@ -207,179 +197,6 @@ static void count(dw_probe *p)
     p->b.step_toks = fmax(p->b.step_toks, 1);
 }
 
-/* ---- columns ---- */
-
-/* A value as the column might hold it. The policy's own log-probability at the token is `l`. */
-static double value_of(const dw_check *c, uint64_t key, uint32_t k, uint64_t i, double l)
-{
-    const uint64_t own = key + 10 + k;
-    switch (k) {
-    case DOWEL_REF_LOGP:
-    case DOWEL_TEACHER_LOGP:
-        return fmin(l + dw_check_uniform(c, own, i, -1, 1), -1e-3);
-    case DOWEL_OLD_LOGP:
-        return fmin(l + dw_check_uniform(c, own, i, -0.7, 0.7), -1e-3);
-    case DOWEL_SAMPLER_LOGP:
-        return dw_check_below(c, own, i, 9) == 0
-                   ? NAN
-                   : fmin(l + dw_check_uniform(c, own + 100, i, -0.8, 0.8), -1e-3);
-    case DOWEL_ENTROPY:
-    case DOWEL_DIVERGENCE:
-        return dw_check_uniform(c, own, i, 0.01, 3);
-    case DOWEL_MEAN_LOGP:
-        return dw_check_uniform(c, own, i, -9, -5);
-    case DOWEL_CHOICES:
-        return dw_check_uniform(c, own, i, -5, -0.1);
-    case DOWEL_TOP1:
-        return (double)dw_check_below(c, own, i, 2);
-    case DOWEL_COLLISION:
-    case DOWEL_TOP_PROB:
-        return dw_check_uniform(c, own, i, 0.05, 0.95);
-    default:
-        return dw_check_uniform(c, own, i, -2, 2);
-    }
-}
-
-static uint32_t width_of(const plan *l, uint32_t k)
-{
-    uint32_t n = 0;
-    switch (k) {
-    case DOWEL_VALUE:
-    case DOWEL_OLD_VALUE:
-    case DOWEL_RETURN:
-        return l->ask.value_width ? l->ask.value_width : 1;
-    case DOWEL_SCORE:
-        return l->ask.score_width ? l->ask.score_width : 1;
-    case DOWEL_CHOICES:
-        while (l->ask.choices && l->ask.choices[n])
-            n++;
-        return n;
-    case DOWEL_FIELD:
-        while (l->ask.fields && l->ask.fields[n])
-            n++;
-        return n;
-    case DOWEL_REWARD:
-    case DOWEL_TOKEN_REWARD:
-        return 1 + l->n_part;
-    default:
-        return 1;
-    }
-}
-
-static void put_asked(dw_check *c, dw_probe *p, const plan *l)
-{
-    const uint64_t key = l->spec->key;
-    double *logp = dw_arena_alloc(&c->arena, (p->b.n_tok + (size_t)1) * sizeof *logp);
-    for (uint32_t t = 0; t < p->b.n_tok; t++)
-        logp[t] = dw_check_uniform(c, key + 6, t, -4, -0.05);
-    for (uint32_t k = 0; k < ASKED_COLUMNS; k++) {
-        if (!(l->ask.columns & DOWEL_BIT(k)))
-            continue;
-        double *x = column(c, p, k, width_of(l, k), l->spec->fenced);
-        const dowel_column *col = &p->col[k];
-        for (uint32_t r = 0; r < col->rows; r++)
-            for (uint32_t w = 0; w < col->width; w++)
-                x[(size_t)r * col->width + w] =
-                    value_of(c, key, k, (uint64_t)r * col->width + w, per_mark(k) ? 0 : logp[r]);
-        if ((k == DOWEL_LOGP || k == DOWEL_HELD_LOGP) && p->b.n_tok)
-            memcpy(x, logp, p->b.n_tok * sizeof *x);
-    }
-}
-
-/* One advantage for an answer, or for every third one of its own for each token. */
-static void put_advantage(dw_check *c, dw_probe *p, const plan *l)
-{
-    double *x = (double *)p->col[DOWEL_ADVANTAGE].x;
-    for (uint32_t s = 0; x && s < p->b.n_seq; s++)
-        for (uint32_t t = p->start[s]; t < p->start[s + 1]; t++)
-            x[t] = dw_check_uniform(c, l->spec->key + 7, s % 3 ? s : 1000 + t, -2, 2);
-}
-
-static void put_rewards(dw_check *c, dw_probe *p, const plan *l)
-{
-    const uint64_t key = l->spec->key;
-    const bool fenced = l->spec->fenced;
-    double *x = column(c, p, DOWEL_REWARD, width_of(l, DOWEL_REWARD), fenced);
-    for (uint32_t s = 0; s < p->b.n_seq; s++) {
-        double *r = x + (size_t)s * (1 + l->n_part);
-        for (uint32_t k = 0; k < l->n_part; k++) { /* k + 1: each its own scale and sign */
-            r[1 + k] = dw_check_uniform(c, key + 8 + k, s, -1, 1 + k);
-            r[0] += l->part_weight[k] * r[1 + k];
-        }
-        /* One reward had no opinion, so there is no total; only an estimator gets to see that. */
-        if (l->spec->odd && c->info->plugin.estimator && s % 9 == 7)
-            r[0] = r[l->n_part] = NAN;
-    }
-    double *y = column(c, p, DOWEL_TOKEN_REWARD, width_of(l, DOWEL_TOKEN_REWARD), fenced);
-    for (uint32_t t = 0; t < p->b.n_tok; t++) {
-        double *r = y + (size_t)t * (1 + l->n_part);
-        bool ends = p->mark[t] || dw_check_below(c, key + 9, t, 3) == 0;
-        for (uint32_t k = 0; k <= l->n_part; k++)
-            r[k] = ends ? 0 : NAN;
-        for (uint32_t k = 1; ends && k <= l->n_part; k++) {
-            r[k] = dw_check_uniform(c, key + 60 + k, t, -1, 1);
-            r[0] += l->part_weight[k - 1] * r[k];
-        }
-    }
-    p->b.part = l->part;
-    p->b.part_weight = l->part_weight;
-}
-
-/* Columns that rows bring, by shape. LABEL is always there, as it is in a run. */
-static void put_given(dw_check *c, dw_probe *p, const plan *l)
-{
-    const uint64_t key = l->spec->key;
-    const uint32_t shape = l->spec->shape;
-    const bool fenced = l->spec->fenced, bare = l->spec->bare;
-    double *weight = column(c, p, DOWEL_WEIGHT, 1, fenced);
-    double *label = column(c, p, DOWEL_LABEL, 1, fenced);
-    double *target = bare ? NULL : column(c, p, DOWEL_TARGET, 1, fenced);
-    double *margin = bare ? NULL : column(c, p, DOWEL_MARGIN, 1, fenced);
-    double *rank = shape == DOWEL_LISTS ? column(c, p, DOWEL_RANK, 1, fenced) : NULL;
-    for (uint32_t s = 0; s < p->b.n_seq; s++) {
-        weight[s] = s % 7 == 5 ? 0 : dw_check_uniform(c, key + 70, p->unit[s], 0.3, 2);
-        if (p->mate[s] >= 0)
-            label[s] = p->mate[s] > (int32_t)s ? 1 : -1;
-        else if (shape == DOWEL_LABELS)
-            label[s] = p->unit[s] % 2 ? 1 : -1;
-        if (target)
-            target[s] = s % 5 == 3 ? NAN : dw_check_uniform(c, key + 71, p->unit[s], 0.5, 1);
-        if (margin)
-            margin[s] = dw_check_uniform(c, key + 72, p->unit[s], 0, 1);
-        if (rank)
-            rank[s] = 1 + (double)dw_check_below(c, key + 73, s, 4);
-    }
-    if (l->ask.fields && !bare) {
-        double *x = column(c, p, DOWEL_FIELD, width_of(l, DOWEL_FIELD), fenced);
-        for (size_t k = 0; k < (size_t)p->col[DOWEL_FIELD].rows * p->col[DOWEL_FIELD].width; k++)
-            x[k] = k % 8 == 6 ? NAN : (double)dw_check_below(c, key + 74, k, 2);
-    }
-    if (shape == DOWEL_STEPS) {
-        double *x = column(c, p, DOWEL_MARK_LABEL, 1, fenced);
-        for (uint32_t k = 0; k < p->col[DOWEL_MARK_LABEL].rows; k++)
-            x[k] = k % 6 == 4 ? NAN : k % 4 == 2 ? 0.7 : (double)(k % 2);
-    }
-    if (shape == DOWEL_ROLLOUTS && !bare)
-        put_rewards(c, p, l);
-}
-
-/* Rewards are called what the plugin's text options say, and two other names. */
-static void name_parts(dw_check *c, const dw_setting *set, plan *l)
-{
-    const dowel_plugin *p = &c->info->plugin;
-    l->part = dw_arena_alloc(&c->arena, (p->n_params + 2) * sizeof *l->part);
-    l->part_weight = dw_arena_alloc(&c->arena, (p->n_params + 2) * sizeof *l->part_weight);
-    for (uint32_t k = 0; k < p->n_params; k++) {
-        const dw_json *v = dw_json_get(set->full, p->params[k].name);
-        if (p->params[k].type == DOWEL_STR && v && dw_json_str(v).len > 0)
-            l->part[l->n_part++] = dw_arena_strdup(&c->arena, dw_json_str(v).ptr);
-    }
-    l->part[l->n_part++] = "quality";
-    l->part[l->n_part++] = "style";
-    for (uint32_t k = 0; k < l->n_part; k++)
-        l->part_weight[k] = 0.5 + 0.25 * k;
-}
-
 static void put_gradients(dw_check *c, dw_probe *p, const dowel_request *ask)
 {
     for (uint32_t k = 0; k < MODEL_COLUMNS; k++)
@@ -399,7 +216,7 @@ static void copy_column(dw_check *c, const dw_probe *p, dw_probe *to, uint32_t k
                         dw_probe_view view)
 {
     const dowel_column *col = &p->col[k];
-    double *x = column(c, to, k, col->width, fenced);
+    double *x = dw_probe_column(c, to, k, col->width, fenced);
     for (uint32_t s = 0; s < to->b.n_seq; s++) {
         size_t first = (size_t)dw_probe_row(to, k, s) * col->width;
         size_t n = (size_t)dw_probe_row(to, k, s + 1) * col->width - first;
@@ -411,7 +228,7 @@ static void copy_column(dw_check *c, const dw_probe *p, dw_probe *to, uint32_t k
     }
     if (col->grad && view == DW_VIEW_LOSS)
         to->col[k].grad =
-            get(c, (size_t)to->col[k].rows * to->col[k].width * sizeof(double), fenced);
+            dw_probe_memory(c, (size_t)to->col[k].rows * to->col[k].width * sizeof(double), fenced);
 }
 
 static void copy_sequence(const dw_probe *p, dw_probe *to, uint32_t s, uint32_t q)
@@ -567,12 +384,12 @@ static void pair_up(dw_probe *p)
 
 /* ---- making a step ---- */
 
-static dw_opened start(dw_check *c, const dw_setting *set, const dw_probe_spec *spec, plan *l,
-                       dw_instance **i)
+static dw_opened start(dw_check *c, const dw_setting *set, const dw_probe_spec *spec,
+                       dw_probe_plan *l, dw_instance **i)
 {
     dw_err err = {{0}};
     const dowel_plugin *p = &c->info->plugin;
-    *l = (plan){.spec = spec};
+    *l = (dw_probe_plan){.spec = spec};
     dw_opened o = dw_check_open(c, set, NULL, i);
     if (o != DW_CHECK_OPEN)
         return o;
@@ -580,7 +397,7 @@ static dw_opened start(dw_check *c, const dw_setting *set, const dw_probe_spec *
         return dw_check_fail(c, "%s", err.text) ? DW_CHECK_OPEN : DW_CHECK_BROKEN;
     l->n_gold = 1;
     l->scores = (l->ask.columns & (DOWEL_BIT(DOWEL_SCORE) | DOWEL_BIT(DOWEL_CHOICES))) != 0;
-    name_parts(c, set, l);
+    dw_probe_name_parts(c, set, l);
     return DW_CHECK_OPEN;
 }
 
@@ -597,7 +414,7 @@ static void unite(dowel_request *all, const dowel_request *more)
 dw_opened dw_probe_make(dw_check *c, const dw_setting *set, const dw_probe_spec *spec,
                         dw_probe **out)
 {
-    plan l;
+    dw_probe_plan l;
     dw_err err = {{0}};
     dw_instance *i = NULL;
     const dw_plugin_info *info = c->info;
@@ -612,16 +429,14 @@ dw_opened dw_probe_make(dw_check *c, const dw_setting *set, const dw_probe_spec 
     dw_probe *p = lay_out(c, &l);
     p->ask = ask;
     if (spec->shape == DOWEL_ROLLOUTS && !credit && (info->objective.feeds_on & DOWEL_PAIRS)) {
-        column(c, p, DOWEL_LABEL, 1, spec->fenced);
+        dw_probe_column(c, p, DOWEL_LABEL, 1, spec->fenced);
         pair_up(p);
     }
-    put_given(c, p, &l);
-    put_asked(c, p, &l);
-    put_advantage(c, p, &l);
+    dw_probe_fill(c, p, &l);
     if (credit && p->b.n_seq && !spec->bare)
         o = through_estimator(c, i, &p);
     dw_instance_destroy(i);
-    for (uint32_t k = 0; k < ASKED_COLUMNS; k++)
+    for (uint32_t k = 0; k < DW_PROBE_ASKED; k++)
         if (!(ask.columns & DOWEL_BIT(k)))
             p->col[k] = (dowel_column){0};
     put_gradients(c, p, &ask);
@@ -634,7 +449,7 @@ dw_opened dw_probe_make(dw_check *c, const dw_setting *set, const dw_probe_spec 
 dw_opened dw_probe_rollout(dw_check *c, const dw_setting *set, const dw_probe_spec *spec,
                            dw_probe **out)
 {
-    plan l;
+    dw_probe_plan l;
     dw_err err = {{0}};
     dw_instance *i = NULL;
     dw_probe_spec own = *spec;
@@ -649,8 +464,7 @@ dw_opened dw_probe_rollout(dw_check *c, const dw_setting *set, const dw_probe_sp
     dw_instance_destroy(i);
     dw_probe *p = lay_out(c, &l);
     p->ask = l.ask;
-    put_given(c, p, &l);
-    put_asked(c, p, &l);
+    dw_probe_fill(c, p, &l);
     count(p);
     *out = p;
     return DW_CHECK_OPEN;
