@@ -105,7 +105,7 @@ struct dw_instance {
     dw_arena shared; /* scratch asked for by threads of the plugin's own; under lock */
     unsigned in_flight;
     dowel_status answered; /* what the last call returned itself; DOWEL_OK where the host objects */
-    char fault[160]; /* what a host service objected to; under lock */
+    char fault[160];       /* what a host service objected to; under lock */
 };
 
 /* One call in progress, on the stack of the thread that makes it. */
