@@ -100,9 +100,20 @@ function d.scorer(fn)
   return t
 end
 
+local scored_keys = { "signed", "separator", "steps", "implicit" }
+
 -- A reward that is a model's own number: d.scored_by "rm", with models = { rm = d.model { ... } }.
-function d.scored_by(name)
-  local t = node.made({ model = name }, "scored", "scored_by", { "model" })
+-- Of a token model, which scores steps: d.scored_by("rm", { separator = "\n\n", steps = "min" }).
+function d.scored_by(name, how)
+  local t = node.made({ model = name }, "scored", "scored_by", { "model", table.unpack(scored_keys) })
+  if how ~= nil and type(how) ~= "table" then
+    node.refuse(t, nil, "d.scored_by: expected a table of options after the model's name, got %s",
+      node.describe(how))
+  end
+  for k, v in pairs(how or {}) do
+    t[k] = v
+  end
+  node.keys(t, "d.scored_by", { "model", table.unpack(scored_keys) })
   if type(name) ~= "string" or name == "" then
     node.refuse(t, nil, "d.scored_by: expected the name of a model in models = { ... }, got %s",
       name == "" and "an empty string" or node.describe(name))

@@ -15,6 +15,7 @@ enum dw_purpose {
     DW_RNG_SCRIPT = 6,    /* math.random of a recipe */
     DW_RNG_BOOTSTRAP = 7, /* confidence intervals */
     DW_RNG_COMBINE = 8,   /* order of projections between gradients */
+    DW_RNG_MINIBATCH = 9, /* order of groups in an epoch over a rollout */
     DW_RNG_TEST = 100,
 };
 

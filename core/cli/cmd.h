@@ -9,6 +9,7 @@
 typedef dw_status (*dw_cmd_fn)(int argc, char **argv, dw_err *err);
 
 dw_status dw_cmd_run(int argc, char **argv, dw_err *err);
+dw_status dw_cmd_replay(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_resume(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_plan(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_show(int argc, char **argv, dw_err *err);

@@ -9,7 +9,7 @@ dw_status dw_cmd_plan(int argc, char **argv, dw_err *err)
     dw_recipe_args a = {0};
     dw_script *script = NULL;
     dw_program *plan = NULL;
-    dw_status st = dw_recipe_args_parse(argc, argv, "dowel plan RECIPE", false, &a, err);
+    dw_status st = dw_recipe_args_parse(argc, argv, "dowel plan RECIPE", DW_USE_PLAN, &a, err);
     if (st == DW_OK && !a.help)
         st = dw_recipe_args_plan(&a, &script, &plan, err);
     if (st == DW_OK && plan) {

@@ -1,4 +1,5 @@
-/* `dowel run RECIPE`: evaluates a recipe to a plan, or to stages, and trains it. */
+/* `dowel run RECIPE`: evaluates a recipe to a plan, or to stages, and trains it; `dowel replay
+ * RECIPE`: the same on recorded rollouts. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,9 @@ static dw_status run(dw_recipe_args *a, dw_script *s, dw_program *p, dw_err *err
     for (size_t i = 0; s && i < p->n; i++)
         cb[i] = dw_script_callbacks(s, p->stage[i].name);
     dw_recipe_args_options(a, s, &o);
+    if (o.from && p->staged)
+        return dw_fail(err, DW_E_USAGE,
+                       "replay takes a recipe of one stage: name it in a file of its own");
     if (!o.out)
         o.out = default_out(&a->arena, p->stage[0].plan->name);
     if (!a->dry_run)
@@ -60,12 +64,13 @@ static dw_status run(dw_recipe_args *a, dw_script *s, dw_program *p, dw_err *err
     return st;
 }
 
-dw_status dw_cmd_run(int argc, char **argv, dw_err *err)
+static dw_status run_recipe(int argc, char **argv, const char *usage, dw_recipe_use use,
+                            dw_err *err)
 {
     dw_recipe_args a = {0};
     dw_script *s = NULL;
     dw_program *p = NULL;
-    dw_status st = dw_recipe_args_parse(argc, argv, "dowel run RECIPE", true, &a, err);
+    dw_status st = dw_recipe_args_parse(argc, argv, usage, use, &a, err);
     if (st == DW_OK && !a.help)
         st = dw_recipe_args_plan(&a, &s, &p, err);
     if (st == DW_OK && p)
@@ -74,4 +79,14 @@ dw_status dw_cmd_run(int argc, char **argv, dw_err *err)
     dw_script_free(s);
     dw_recipe_args_finish(&a);
     return st;
+}
+
+dw_status dw_cmd_run(int argc, char **argv, dw_err *err)
+{
+    return run_recipe(argc, argv, "dowel run RECIPE", DW_USE_RUN, err);
+}
+
+dw_status dw_cmd_replay(int argc, char **argv, dw_err *err)
+{
+    return run_recipe(argc, argv, "dowel replay RECIPE --from FILE", DW_USE_REPLAY, err);
 }

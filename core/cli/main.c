@@ -15,6 +15,7 @@ typedef struct command {
 static const command commands[] = {
     {"run", dw_cmd_run, "train what a recipe says"},
     {"resume", dw_cmd_resume, "continue a run from its newest checkpoint"},
+    {"replay", dw_cmd_replay, "train on the recorded rollouts of another run"},
     {"show", dw_cmd_show, "a run's curves, samples, and what is left to do"},
     {"score", dw_cmd_score, "log-probabilities of tokens, one JSON row a line"},
     {"generate", dw_cmd_generate, "answers to prompts, from rows or on a terminal"},

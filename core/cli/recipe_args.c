@@ -6,7 +6,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 
-dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool run,
+dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, dw_recipe_use use,
                                dw_recipe_args *a, dw_err *err)
 {
     const dw_arg arg[] = {
@@ -21,9 +21,18 @@ dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool ru
         {"--dry-run", DW_ARG_FLAG, &a->dry_run, 0, 0, NULL,
          "read everything, print tokens, steps and memory, train nothing"},
         {"--quiet", DW_ARG_FLAG, &a->quiet, 0, 0, NULL, "no progress"},
+        {"--record", DW_ARG_FLAG, &a->record, 0, 0, NULL,
+         "write every rollout to RUN/rollouts, for dowel replay"},
+        {"--from", DW_ARG_STR, &a->from, 0, 0, "FILE",
+         "the recorded rollouts: a file, or a folder like RUN/rollouts"},
+        {"--score-again", DW_ARG_FLAG, &a->score_again, 0, 0, NULL,
+         "ask the recipe's rewards instead of taking the recorded scores"},
     };
-    DW_TRY(dw_args_parse(argc, argv, usage, arg, run ? sizeof arg / sizeof *arg : 2, &a->recipe, 1,
-                         1, &a->help, err));
+    const size_t all = sizeof arg / sizeof *arg;
+    const size_t n = use == DW_USE_PLAN ? 2 : use == DW_USE_RUN ? all - 2 : all;
+    DW_TRY(dw_args_parse(argc, argv, usage, arg, n, &a->recipe, 1, 1, &a->help, err));
+    if (use == DW_USE_REPLAY && !a->help && !a->from)
+        return dw_fail(err, DW_E_USAGE, "%s needs --from FILE", usage);
     for (size_t i = 0; i < a->plugin_dir.n; i++)
         a->plugin_dir.item[i] = dw_path_absolute(&a->arena, a->plugin_dir.item[i]);
     return DW_OK;
@@ -69,6 +78,9 @@ void dw_recipe_args_options(const dw_recipe_args *a, const dw_script *script, dw
     o->threads = (int)a->threads;
     o->kernel = a->kernel;
     o->quiet = a->quiet;
+    o->record = a->record;
+    o->from = a->from;
+    o->score_again = a->score_again;
     o->plugin_dir = a->plugin_dir.item;
     o->n_plugin_dir = a->plugin_dir.n;
     if (script)

@@ -9,13 +9,16 @@
 typedef struct dw_recipe_args {
     const char *recipe, *out, *kernel; /* out, kernel: NULL when not given */
     int64_t threads;                   /* 0: not given */
-    bool dry_run, quiet, help;
+    const char *from;                  /* replay: recorded rollouts */
+    bool dry_run, quiet, help, record, score_again;
     dw_arg_list set, plugin_dir; /* plugin_dir made absolute by parse */
     dw_arena arena;
 } dw_recipe_args;
 
-/* Zero-initialise `a` before. `run`: with --out, --dry-run, --threads, --kernel, --quiet. */
-dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, bool run,
+/* Zero-initialise `a` before. RUN: with --out, --dry-run, --threads, --kernel, --quiet, --record;
+ * REPLAY: also --from, which must be given, and --score-again. */
+typedef enum dw_recipe_use { DW_USE_PLAN, DW_USE_RUN, DW_USE_REPLAY } dw_recipe_use;
+dw_status dw_recipe_args_parse(int argc, char **argv, const char *usage, dw_recipe_use use,
                                dw_recipe_args *a, dw_err *err);
 void dw_recipe_args_finish(dw_recipe_args *a);
 

@@ -7,6 +7,8 @@
 
 #include "model/model.h"
 
+typedef struct dw_generator dw_generator;
+
 typedef enum dw_finish { DW_FINISH_STOP = 1, DW_FINISH_LENGTH = 2, DW_FINISH_STRING = 3 } dw_finish;
 
 typedef struct dw_sampling {
@@ -23,6 +25,11 @@ typedef struct dw_sampling {
     uint64_t seed;
     uint32_t max_live; /* sequences at once; 0: 32 */
     bool no_adapter;
+    /* A second model, or the same one without its adapter, that goes along: tokens come from the
+     * logits (1 - mixture) z + mixture z' of the two, and so do the log-probabilities. */
+    dw_generator *with; /* NULL: none; not the generator that is called. Same vocabulary */
+    bool with_no_adapter;
+    double mixture; /* 0 to 1 */
 } dw_sampling;
 
 typedef struct dw_gen_item {
@@ -37,7 +44,6 @@ typedef struct dw_gen_item {
 } dw_gen_item;
 void dw_gen_item_finish(dw_gen_item *it);
 
-typedef struct dw_generator dw_generator;
 dw_status dw_generator_create(dw_model *m, dw_generator **out, dw_err *err);
 void dw_generator_destroy(dw_generator *g);
 /* Called as tokens appear (item, token index); return false to cancel everything (DW_E_SIGINT).

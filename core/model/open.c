@@ -122,8 +122,9 @@ static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, b
     leftovers l = {c, fresh || (d->tied && d->top == DW_TOP_LM)};
     dw_status st = dw_weights_base(&a, d, &p, err);
     if (st == DW_OK) {
-        size_t n = dw_heads_stored(slice, dw_weights_slices(&a, d, &p, &slice), fresh);
-        st = dw_weights_check(c, slice, n, "config.json", ignored, &l, err);
+        size_t n = dw_weights_slices(&a, d, &p, &slice);
+        st = dw_weights_check(c, slice, dw_heads_stored(slice, n, fresh), "config.json", ignored,
+                              &l, err);
     }
     if (st == DW_OK && d->tied && d->top == DW_TOP_LM)
         st = check_tied_head(c, err);

@@ -6,7 +6,8 @@
 #include "train/observe.h"
 
 typedef struct asker {
-    const char *value, *score, *divergence, *teacher, *reference; /* who asked first */
+    const char *value, *score, *divergence, *teacher, *reference, *extras; /* who asked first */
+    const char *mixture;
 } asker;
 
 static dw_status contradict(const char *what, const char *a, const char *b, dw_err *err)
@@ -49,6 +50,32 @@ static dw_status sum_divergence(dw_live_task *t, const dowel_request *r, asker *
     return same ? DW_OK : contradict("divergences", by->divergence, who, err);
 }
 
+/* GREEDY, REFERENCE and MIXTURE: how many per prompt, and how mixed. */
+static dw_status sum_extras(dw_live_task *t, const dowel_request *r, asker *by, const char *who,
+                            dw_err *err)
+{
+    uint32_t some = r->extras & (DOWEL_WITH_REFERENCE | DOWEL_WITH_MIXTURE);
+    uint32_t samples = r->extra_samples ? r->extra_samples : 1;
+    t->extras |= r->extras & ~(uint32_t)DOWEL_WITH_MISMATCHED;
+    if (some && by->extras && t->extra_samples != samples)
+        return contradict("numbers of extra answers", by->extras, who, err);
+    if (some) {
+        by->extras = by->extras ? by->extras : who;
+        t->extra_samples = samples;
+    }
+    if (!(some & DOWEL_WITH_MIXTURE))
+        return DW_OK;
+    if (!(r->mixture >= 0 && r->mixture <= 1))
+        return dw_fail(err, DW_E_PLUGIN,
+                       "%s asks for a mixture with a share of %g of the reference, expected 0 to 1",
+                       who, r->mixture);
+    if (by->mixture && t->mixture != r->mixture)
+        return contradict("mixtures", by->mixture, who, err);
+    by->mixture = who;
+    t->mixture = r->mixture;
+    return DW_OK;
+}
+
 static dw_status sum_use(dw_live_task *t, const dw_use *u, bool estimator, asker *by, dw_err *err)
 {
     const dowel_request *r = &u->ask;
@@ -68,6 +95,7 @@ static dw_status sum_use(dw_live_task *t, const dw_use *u, bool estimator, asker
     if ((r->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || (diverges && r->against == DOWEL_REFERENCE) ||
         (r->extras & (DOWEL_WITH_REFERENCE | DOWEL_WITH_MIXTURE)))
         by->reference = who;
+    DW_TRY(sum_extras(t, r, by, who, err));
     if (estimator)
         return DW_OK;
     t->moved |= r->columns & ~r->detached;
@@ -104,6 +132,9 @@ dw_status dw_asks_sum(dw_live_task *t, dw_err *err)
                t->plan->data.spec.type == DW_STEPS;
     if (t->estimator.inst)
         DW_TRY(sum_use(t, &t->estimator, true, &by, err));
+    for (size_t i = 0; i < t->n_reward; i++)
+        if (t->plan->reward[i].implicit)
+            by.reference = t->plan->reward[i].name;
     /* Of given answers the old policy and the old critic are those of now. */
     if (!t->plan->rollout && (t->columns & DOWEL_BIT(DOWEL_OLD_LOGP)))
         t->columns |= DOWEL_BIT(DOWEL_LOGP);

@@ -88,8 +88,9 @@ static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, cons
         put(out, DOWEL_HELD_LOGP, seen->x[DW_SEEN_LOGP], n, 1);
     if (asked(u, DOWEL_OLD_VALUE) && !s->old_value)
         put(out, DOWEL_OLD_VALUE, seen ? seen->x[DW_SEEN_VALUE] : NULL, n, heads);
+    uint32_t parts = 1 + (uint32_t)s->task->n_reward;
     if (s->token_reward)
-        put(out, DOWEL_TOKEN_REWARD, s->token_reward + tok, n, 1);
+        put(out, DOWEL_TOKEN_REWARD, s->token_reward + tok * parts, n, parts);
 }
 
 typedef struct seq_column {

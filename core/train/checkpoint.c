@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "train/gather.h"
+#include "train/held.h"
 #include "train/mix.h"
 #include "train/reference.h"
 
@@ -197,7 +199,11 @@ static void put_tasks(const dw_job *job, dw_buf *b)
         const dw_live_task *t = &job->task[i];
         dw_buf_adds(b, i ? "," : "");
         dw_json_put_cstr(b, t->plan->name);
-        dw_buf_printf(b, ":{\"cursor\":%" PRIu64 ",\"best\":", t->cursor);
+        const dw_held *h = t->held && t->held->live ? t->held : NULL;
+        dw_buf_printf(b,
+                      ":{\"cursor\":%" PRIu64 ",\"rollouts\":%" PRIu64 ",\"held\":%s,\"held_at\":%u"
+                      ",\"held_rows\":%" PRIu64 ",\"best\":",
+                      t->cursor, t->rollouts, h ? "true" : "false", h ? h->at : 0, h ? h->rows : 0);
         dw_json_put_num(b, t->best);
         dw_buf_printf(b, ",\"best_step\":%" PRIu64 ",\"without_gain\":%" PRIu32 "}", t->best_step,
                       t->without_gain);
@@ -264,13 +270,20 @@ static dw_status get_u64(const dw_json *v, const char *key, uint64_t *out, dw_er
     return DW_OK;
 }
 
-static dw_status read_task(const dw_json *tasks, dw_live_task *t, dw_err *err)
+static dw_status read_task(const dw_json *tasks, dw_live_task *t, const char *dir, dw_err *err)
 {
     const dw_json *v = dw_json_get(tasks, t->plan->name);
-    uint64_t without = 0;
+    uint64_t without = 0, at, rows;
+    bool held;
     if (!v)
         return dw_fail(err, DW_E_INPUT, "task '%s' is missing", t->plan->name);
     DW_TRY(get_u64(v, "cursor", &t->cursor, err));
+    DW_TRY(get_u64(v, "rollouts", &t->rollouts, err));
+    DW_TRY(get_u64(v, "held_at", &at, err));
+    DW_TRY(get_u64(v, "held_rows", &rows, err));
+    DW_TRY(dw_json_get_bool(v, "held", false, &held, err));
+    if (held)
+        DW_TRY(dw_gather_restore(t, dir, (uint32_t)at, rows, err));
     DW_TRY(get_u64(v, "best_step", &t->best_step, err));
     DW_TRY(get_u64(v, "without_gain", &without, err));
     t->without_gain = (uint32_t)without;
@@ -322,7 +335,7 @@ static dw_status read_state(dw_arena *a, dw_job *job, dw_trainer_state *s, const
     s->skipped_in_a_row = (uint32_t)skipped;
     job->step = s->step;
     for (size_t i = 0; i < job->n_task; i++)
-        DW_TRY(read_task(dw_json_get(v, "tasks"), &job->task[i], err));
+        DW_TRY(read_task(dw_json_get(v, "tasks"), &job->task[i], dir, err));
     DW_TRY(dw_mix_get(job->mix, dw_json_get(v, "mix"), err));
     states in = {.dir = dir, .a = a, .list = dw_json_get(v, "plugins"), .err = err};
     dw_task_instances(job, load_state, &in);
@@ -423,6 +436,8 @@ static dw_status save_into(dw_arena *a, const dw_job *job, const dw_trainer_stat
 {
     DW_TRY(write_models(a, job, dir, err));
     DW_TRY(move_copies(a, job, dir, true, err));
+    for (size_t i = 0; i < job->n_task; i++)
+        DW_TRY(dw_gather_save(&job->task[i], dir, err));
     DW_TRY(write_state(a, job, s, dir, err));
     return write_list(a, dir, s->step, err);
 }

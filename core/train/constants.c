@@ -46,11 +46,12 @@ dw_status dw_constants_fill(dw_set *s, bool keep, dw_err *err)
     const dw_live_task *t = s->task;
     if (t->columns & DOWEL_BIT(DOWEL_REF_LOGP)) {
         s->ref_logp = column(s, 1);
-        DW_TRY(dw_reference_fill(t->reference, s, keep, s->ref_logp, err));
+        DW_TRY(dw_reference_fill(t->reference, s, s->pack, keep, s->ref_logp, err));
     }
     if (t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)) {
         s->teacher_logp = column(s, 1);
-        DW_TRY(dw_reference_fill(t->teacher, s, keep, s->teacher_logp, err));
+        DW_TRY(
+            dw_reference_fill(t->teacher, s, dw_set_teacher_packs(s), keep, s->teacher_logp, err));
     }
     if (t->critic && t->plan->rollout)
         DW_TRY(fill_value(s, err));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "train/batch.h"
+#include "train/reward.h"
 
 static void drop(dw_set *s, size_t i)
 {
@@ -21,6 +22,11 @@ static dw_status apply_mates(dw_set *s, const dowel_credit *c, dw_err *err)
         int32_t m = c->mate[i];
         if (m < 0)
             continue;
+        if (s->seq[i].role == DOWEL_GREEDY)
+            return dw_fail(err, DW_E_PLUGIN,
+                           "tasks.%s.estimator: sequence %d is a greedy answer and cannot be half "
+                           "of a pair, since it is not trained",
+                           s->task->plan->name, i);
         if (m >= n || m == i || c->mate[m] != i)
             return dw_fail(err, DW_E_PLUGIN,
                            "tasks.%s.estimator: sequence %d names %d as its mate, which does not "
@@ -49,10 +55,49 @@ static dw_status apply(dw_set *s, const dowel_credit *c, dw_err *err)
     return DW_OK;
 }
 
+/* What the policy says of the tokens now, for an estimator that asks; NULL: it does not. */
+static dw_status observe(const dw_set *s, const dw_observed **out, dw_err *err)
+{
+    const dw_live_task *t = s->task;
+    dw_view v = dw_view_logp(t->model->e, 0, s->temperature);
+    dw_observed *all = dw_arena_alloc(s->arena, sizeof *all);
+    *out = NULL;
+    v.columns = t->estimator.ask.columns & DW_HEAD_COLUMNS;
+    if (!v.columns)
+        return DW_OK;
+    dw_arena call = {0};
+    dw_status st = DW_OK;
+    for (size_t i = 0; i < s->n_seq && st >= 0;) {
+        size_t end = dw_pack_cut(s->pack, s->n_seq, i, t->job->plan->micro_tokens);
+        dw_pack p;
+        dw_observed seen;
+        dw_pack_build(&call, s->pack + i, end - i, &p);
+        st = dw_observe(&v, &call, &p, NULL, false, &seen, err);
+        for (int c = 0; c < DW_N_SEEN && st >= 0; c++) {
+            if (!seen.x[c])
+                continue;
+            if (!all->x[c])
+                all->x[c] = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
+            memcpy(all->x[c] + s->seq[i].tok, seen.x[c], p.n_tok * sizeof(double));
+        }
+        dw_arena_reset(&call);
+        i = end;
+    }
+    dw_arena_finish(&call);
+    *out = all;
+    return st;
+}
+
+static bool unscored(const dw_set *s, size_t i)
+{
+    return s->seq[i].reward && isnan(dw_reward_told(s, i, 0));
+}
+
 dw_status dw_credit_assign(dw_set *s, dw_err *err)
 {
     dw_live_task *t = s->task;
     size_t n = s->n_seq;
+    const dw_observed *seen;
     s->advantage = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
     if (t->estimator.inst) {
         dowel_credit c = {.size = sizeof c,
@@ -66,13 +111,18 @@ dw_status dw_credit_assign(dw_set *s, dw_err *err)
             c.mate[i] = -1;
             c.keep[i] = 1;
         }
+        if (t->critic) {
+            c.ret_width = t->value_width;
+            c.ret = s->ret = dw_arena_alloc(s->arena, (s->n_tok * c.ret_width + 1) * sizeof *c.ret);
+        }
         dw_batch b;
-        dw_batch_build(&b, s->arena, s, 0, n, NULL, &t->estimator);
+        DW_TRY(observe(s, &seen, err));
+        dw_batch_build(&b, s->arena, s, 0, n, seen, &t->estimator);
         DW_TRY(dw_call_estimate(t->estimator.inst, &b.b, &c, err));
         DW_TRY(apply(s, &c, err));
     }
     for (size_t i = 0; i < n; i++)
-        if (s->seq[i].reward && isnan(s->seq[i].reward[0]))
+        if (unscored(s, i) || s->seq[i].role == DOWEL_GREEDY)
             drop(s, i);
     return DW_OK;
 }

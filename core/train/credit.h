@@ -5,8 +5,8 @@
 #include "train/set.h"
 
 /* Fills set.advantage, weights, labels and mates. Afterwards sequences that are not trained are
- * marked keep = false: unscored ones, those the estimator rejected, and, once it made a pair, those
- * without a mate. The caller logs and then compacts. */
+ * marked keep = false: greedy and unscored ones, those the estimator rejected, and, once it made a
+ * pair, those without a mate. The caller logs and then compacts. */
 dw_status dw_credit_assign(dw_set *s, dw_err *err);
 
 #endif

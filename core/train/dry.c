@@ -114,6 +114,16 @@ static void put_roles(const dw_live_task *t, dw_buf *out)
         dw_buf_printf(out, "  teacher     %s\n", all[p->teacher].plan->name);
 }
 
+static void put_reward(const dw_live_task *t, size_t k, dw_buf *out)
+{
+    int m = t->plan->reward[k].model;
+    dw_buf_printf(out, "  reward      %g x %s", t->part_weight[k], t->part[k]);
+    if (m != DW_NO_MODEL)
+        dw_buf_printf(out, " (model %s%s)", t->job->models[m].plan->name,
+                      t->job->models[m].plan->trains ? ", which trains meanwhile" : "");
+    dw_buf_addc(out, '\n');
+}
+
 static void put_task(const dw_live *l, size_t i, const shape *s, dw_buf *out)
 {
     const dw_live_task *t = &l->job.task[i];
@@ -127,7 +137,7 @@ static void put_task(const dw_live *l, size_t i, const shape *s, dw_buf *out)
         dw_buf_printf(out, "  rollout     %u samples of up to %u tokens a prompt\n",
                       t->plan->rollout->samples, t->plan->rollout->max_tokens);
     for (size_t k = 0; k < t->n_reward; k++)
-        dw_buf_printf(out, "  reward      %g x %s\n", t->part_weight[k], t->part[k]);
+        put_reward(t, k, out);
     for (size_t k = 0; k < t->n_objective; k++)
         dw_buf_printf(out, "  objective   %g x %s\n", t->objective[k].plan->weight,
                       dw_instance_info(t->objective[k].inst)->plugin.id);

@@ -45,8 +45,8 @@ static void add_prompt_means(const dw_set *s, uint32_t samples, dw_metrics *to)
         for (size_t i = 0; i < s->n_seq; i += samples) {
             double sum = 0, n = 0;
             for (size_t k = i; k < i + samples && k < s->n_seq; k++)
-                if (!isnan(s->seq[k].reward[part])) {
-                    sum += s->seq[k].reward[part];
+                if (!isnan(dw_reward_told(s, k, part))) {
+                    sum += dw_reward_told(s, k, part);
                     n++;
                 }
             if (n > 0)

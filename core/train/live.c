@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "train/store.h"
 
 static dw_status open_registry(dw_live *l, dw_err *err)
 {
@@ -56,6 +57,7 @@ void dw_live_close(dw_live *l)
     dw_writer_abandon(l->samples_log);
     dw_references_close(&l->job);
     dw_models_close(&l->job);
+    dw_store_close(l->job.replay);
     dw_task_close_all(&l->job);
     dw_registry_destroy(l->job.reg);
     if (l->x_ready)

@@ -475,8 +475,11 @@ static dw_status finish(dw_live *l, dw_err *err)
                     best ? ", the best by evaluation in " : "", best ? l->o->out : "",
                     best ? "/best" : "");
     say_further(l);
-    dw_progress_say(&l->progress, "  next:  dowel generate %s/final   or   dowel show %s",
-                    l->o->out, l->o->out);
+    if (dw_model_top(lead->m) == DW_TOP_LM)
+        dw_progress_say(&l->progress, "  next:  dowel generate %s/final   or   dowel show %s",
+                        l->o->out, l->o->out);
+    else
+        dw_progress_say(&l->progress, "  next:  dowel show %s", l->o->out);
     return DW_OK;
 }
 

@@ -80,8 +80,12 @@ static dw_status add_task(const dw_job *job, size_t i, const dw_live_task *t, ne
     if ((size_t)t->plan->reference == i || (size_t)t->plan->teacher == i)
         n->words = t;
     for (size_t k = 0; k < t->n_reward; k++)
-        if ((size_t)t->plan->reward[k].model == i)
-            n->scorer = t->plan->reward[k].name;
+        if ((size_t)t->plan->reward[k].model == i) {
+            if (t->plan->reward[k].implicit)
+                n->words = t;
+            else
+                n->scorer = t->plan->reward[k].name;
+        }
     return DW_OK;
 }
 

@@ -166,9 +166,14 @@ static dw_status run_divergence(const dw_view *v, dw_arena *a, const dw_pack *p,
 {
     dw_divergence d = v->divergence;
     double *by_pair = take(a, p->n_tok);
+    const dw_pack *q = v->other_pack;
+    uint32_t *row = dw_arena_alloc(a, (p->n_tok + 1) * sizeof *row);
+    for (size_t t = 0; q && t < p->n_tok; t++)
+        row[p->pair_of[t]] = q->pair[q->pair_of[t]].row;
+    d.other_row = q ? row : NULL;
     if (d.temperature == 0)
         d.temperature = v->temperature;
-    DW_TRY(dw_engine_forward(d.other, &p->forest, v->other_flags, err));
+    DW_TRY(dw_engine_forward(d.other, q ? &q->forest : &p->forest, v->other_flags, err));
     DW_TRY(dw_engine_divergence(v->e, p->pair, p->n_tok, &d, by_pair, err));
     out->width[DW_SEEN_DIVERGENCE] = 1;
     out->x[DW_SEEN_DIVERGENCE] = take(a, p->n_tok);

@@ -51,7 +51,8 @@ typedef struct dw_view {
     uint32_t value_width, score_width;
     dw_divergence divergence; /* temperature 0: the view's; other: set when it is wanted */
     unsigned other_flags;
-    const int32_t *choice; /* [n_choice] */
+    const dw_pack *other_pack; /* what the other model reads; NULL: the same pack */
+    const int32_t *choice;     /* [n_choice] */
     uint32_t n_choice;
     double temperature;
 } dw_view;

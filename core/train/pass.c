@@ -68,7 +68,7 @@ static void silence(grads *g, const dw_live_task *t, const uint8_t *mask, size_t
 
 /* ---- who is asked ---- */
 
-static dw_status view_make(const dw_pass *p, dw_view *v, dw_err *err)
+static dw_status view_make(dw_pass *p, dw_view *v, dw_err *err)
 {
     dw_live_task *t = p->set->task;
     bool value = t->critic && (t->columns & DOWEL_BIT(DOWEL_VALUE));
@@ -90,6 +90,8 @@ static dw_status view_make(const dw_pass *p, dw_view *v, dw_err *err)
         v->wants = (dw_head_wants){.entropy_grad = false};
     if (!(t->columns & DOWEL_BIT(DOWEL_DIVERGENCE)))
         return DW_OK;
+    if (t->against == DOWEL_TEACHER)
+        p->teacher_pack = dw_set_teacher_packs(p->set);
     dw_reference *q = t->against == DOWEL_TEACHER ? t->teacher : t->reference;
     return dw_reference_engine(q, &v->divergence.other, &v->other_flags, err);
 }
@@ -99,7 +101,7 @@ static dw_status view_make(const dw_pass *p, dw_view *v, dw_err *err)
 typedef struct slice {
     size_t first, n, tok; /* sequences, and where its tokens begin in the set */
     const uint8_t *mark;
-    dw_pack pack;
+    dw_pack pack, teacher; /* teacher: with its prompts; empty where they are the same */
 } slice;
 
 static size_t count_marks(const dw_set *s, size_t from, size_t end)
@@ -115,7 +117,17 @@ static slice slice_make(const dw_pass *p, dw_arena *a, size_t first, size_t end)
     slice s = {.first = first, .n = end - first, .tok = p->set->seq[first].tok};
     s.mark = p->set->mark ? p->set->mark + s.tok : NULL;
     dw_pack_build(a, p->set->pack + first, s.n, &s.pack);
+    if (p->teacher_pack && p->teacher_pack != p->set->pack)
+        dw_pack_build(a, p->teacher_pack + first, s.n, &s.teacher);
     return s;
+}
+
+static dw_status observe(const dw_view *v, dw_arena *a, const slice *s, bool save,
+                         dw_observed *seen, dw_err *err)
+{
+    dw_view here = *v;
+    here.other_pack = s->teacher.n_tok ? &s->teacher : NULL;
+    return dw_observe(&here, a, &s->pack, s->mark, save, seen, err);
 }
 
 static void report_loss(const dw_pass *p, const dw_use *u, double loss, size_t n)
@@ -189,10 +201,28 @@ static dw_status call_by_unit(dw_pass *p, dw_arena *a, const slice *s, const dw_
     return DW_OK;
 }
 
+/* How far the policy is from the one that sampled: exp(d) - 1 - d, d = new minus old, has the mean
+ * KL(old | new) over what the old one sampled. */
+static void measure_drift(dw_pass *p, const dw_observed *seen, size_t tok, size_t n)
+{
+    dw_set *s = p->set;
+    const double *logp = seen->x[DW_SEEN_LOGP];
+    if (!p->backward || !s->task->held || !s->old_logp || !logp)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        double d = fmin(logp[i] - s->old_logp[tok + i], 300);
+        if (!s->mask[tok + i] || isnan(d))
+            continue;
+        s->drift += expm1(d) - d;
+        s->drift_tokens++;
+    }
+}
+
 static dw_status run_slice(dw_pass *p, const dw_view *v, dw_arena *a, slice *s, dw_err *err)
 {
     dw_observed seen;
-    DW_TRY(dw_observe(v, a, &s->pack, s->mark, p->backward, &seen, err));
+    DW_TRY(observe(v, a, s, p->backward, &seen, err));
+    measure_drift(p, &seen, s->tok, seen.n_tok);
     if (p->each_unit)
         return call_by_unit(p, a, s, &seen, err);
     if (!p->backward)
@@ -240,7 +270,7 @@ static dw_status observe_range(const dw_pass *p, const dw_view *v, dw_arena *a, 
         size_t cut = dw_pack_cut(p->set->pack, end, i, p->job->plan->micro_tokens);
         slice s = slice_make(p, a, i, cut);
         dw_observed seen;
-        DW_TRY(dw_observe(v, a, &s.pack, s.mark, false, &seen, err));
+        DW_TRY(observe(v, a, &s, false, &seen, err));
         append(all, &seen, s.tok, mark);
         mark += seen.n_mark;
         dw_arena_reset(a);
@@ -310,7 +340,7 @@ static dw_status second_pass(dw_pass *p, const dw_view *v, dw_arena *a, const gr
         for (int k = 0; k < DW_N_SEEN_GRAD; k++)
             if (g.x[k])
                 g.x[k] += (dw_seen_by_mark(k) ? mark : s.tok) * width_of(t, k);
-        DW_TRY(dw_observe(v, a, &s.pack, s.mark, true, &seen, err));
+        DW_TRY(observe(v, a, &s, true, &seen, err));
         DW_TRY(dw_observe_backward(v, a, &s.pack, &seen, g.x, err));
         mark += seen.n_mark;
         dw_arena_reset(a);
@@ -326,6 +356,8 @@ static dw_status two_passes(dw_pass *p, const dw_view *v, dw_arena *a, dw_err *e
     dw_observed all = whole_make(p->set, v, &whole);
     grads g = grads_make(&whole, p->set->task, all.n_tok, all.n_mark);
     dw_status st = observe_range(p, v, a, 0, p->set->n_loss, &all, err);
+    if (st >= 0)
+        measure_drift(p, &all, 0, all.n_tok);
     if (st >= 0)
         st = call_losses(p, &whole, 0, p->set->n_loss, &all, p->backward ? &g : NULL, err);
     if (st >= 0 && p->backward)

@@ -13,6 +13,7 @@ typedef struct dw_pass {
     bool backward;
     bool each_unit; /* evaluation: one loss call per row, so that metrics have parts */
     double loss;    /* out: weighted sum */
+    const dw_packable *teacher_pack; /* inside: what the other model of a divergence reads */
 } dw_pass;
 dw_status dw_pass_run(dw_pass *p, dw_err *err);
 

@@ -1,18 +1,16 @@
 /* The plan: a recipe evaluated to plain data, every default filled in. plan.json is the only thing
  * the run phase reads; scripts/dowel.lua and core/script write it, dw_plan_parse checks it again.
  *
- * plan.json (every key present in what `dowel plan` prints; on reading, a missing key takes its
- * default; an unknown key is an error):
+ * plan.json (`dowel plan` prints every key; a missing key takes its default, an unknown one is an
+ * error):
  *
  * { "dowel": 1, "name": "...", "seed": 17,
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
- *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false,
- *                                  "targets": ["q","k","v","o","gate","up","down"] },
+ *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false, "targets": ["q"] },
  *              "freeze": [[0, 100]] },    // steps from .. to - 1: it does not move in them
  *   "models": { "NAME": { ...as "model", "trains": true,
  *                         "optimizer": null | OPTIMIZER } },     // null: the plan's
- *       // "model" is the one named "policy"; a model trains where a task names it as model or
- *       // critic, and stands still everywhere else
+ *       // "model" is the one named "policy"; a model trains where a task names it model or critic
  *   "plugin_dirs": ["/abs"], "threads": 0,            // 0: all; --threads wins
  *   "tasks": { "NAME": {
  *       "model": "policy",           // whose answers and scores the objectives see, and train
@@ -22,35 +20,39 @@
  *       "reference_update": null | UPDATE, "teacher_update": null | UPDATE,
  *       "data": DATA, "rows": 16,
  *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
+ *                           "epochs": 1, "minibatches": 1, "max_kl": 0,
+ *                           "dynamic": null | { "part": null|"REWARD", "tries": 4 },
  *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
  *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
  *                  | { "weight": 1.0, "lua": "FUNCTION" }
- *                  | { "weight": 1.0, "model": "NAME" } },  // its score head's number
+ *                  | { "weight": 1.0, "model": "NAME",    // its score head's number
+ *                      "separator": null | "...",         // token models: end of a step, "\n"
+ *                      "signed": false,                   // 2 p - 1 instead of p
+ *                      "steps": "none"|"min"|"prod"|"mean"|"last",  // also as one score
+ *                      "implicit": false } },  // causal: log p - log reference of each token
  *       "estimator": null | { "plugin": "grpo", "options": {...} },
  *            // null with a rollout: the first objective's plugin, same instance
  *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
- *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss",
- *                        "greater": false, "samples": 1, "at_start": true } } },
- *   "schedule": [ { "steps": 200, "weights": { "sft": 1.0, "prefs":
- * NUMBER|SCHEDULE|{"lua":FUNCTION} } } ],
+ *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss", "greater":
+ *                        false, "samples": 1, "at_start": true } } },
+ *   "schedule": [ { "steps": 200, "weights": { "sft": NUMBER|SCHEDULE|{"lua":FUNCTION} } } ],
  *       // one task, one phase: may have "epochs": 2.5; a run sets "steps" from the rows it keeps
  *   "optimizer": OPTIMIZER,
  *   "micro_tokens": 4096,      // a micro-batch holds at most so many unique tokens (pairs whole)
  *   "save_every": 0, "keep": 2, "save_dtype": "source"|"float32"|"bfloat16"|"float16",
  *   "save_merged": false,
  *   "combine": ..., "gradients_every": 0, "constraints": {...}, "limits": {...},  // plan_mix.h
- *   // Lua callbacks by name: "reward", "weight", and of a column "row" (text) or "value"
- *   "functions": { "FUNCTION": "kind" }
+ *   "functions": { "FUNCTION": "reward"|"weight"|"row"|"value" }   // Lua; the last two of columns
  * }
  * OPTIMIZER: { "kind": "adamw", "lr": NUMBER|SCHEDULE, "betas": [0.9, 0.999], "eps": 1e-8,
  *              "weight_decay": 0.0, "momentum": 0.0, "clip": 1.0 }
  * UPDATE: { "kind": "mix", "alpha": 0.6, "every": 512 }    // ref = alpha w + (1 - alpha) ref
  *       | { "kind": "bema", "every": 400, "kappa": 0.5, "eta": 0.2, "rho": 10, "gamma": 1,
- *           "beta_min": 0 }                                // train/refresh.h
+ *           "beta_min": 0 }     // train/refresh.h
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
  *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true }
- *   of steps also "separator": null (a line feed) | "..."; their add_eos is false unless given
+ *   steps: also "separator": null (a line feed); their add_eos is false unless given
  * COLUMN: { "field": "prompt" } | { "format": "{a} {b}" } | { "lua": "FUNCTION" }
  * Options of plugins are complete; a scheduled one is a SCHEDULE object (train/schedule.h).
  * The hash of a plan covers everything but paths (files enter by content), threads and kernel. */
@@ -70,11 +72,26 @@ typedef struct dw_plan_data {
 } dw_plan_data;
 
 typedef struct dw_plan_rollout {
+    uint32_t epochs, minibatches; /* a rollout is trained on epochs x minibatches steps */
+    double max_kl;                /* its remaining steps are left out beyond; 0: never */
+    const char *dynamic;          /* "" (the total) or the reward whose flat groups are replaced;
+                                     NULL: all groups are taken */
+    uint32_t tries;               /* at most so many rounds of sampling, with dynamic */
     uint32_t samples, max_tokens, top_k;
     double temperature, top_p, min_p;
     const char *const *stop;
     size_t n_stop;
 } dw_plan_rollout;
+
+/* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
+typedef enum dw_step_total {
+    DW_STEPS_NONE,
+    DW_STEPS_MIN,
+    DW_STEPS_PROD,
+    DW_STEPS_MEAN,
+    DW_STEPS_LAST
+} dw_step_total;
+extern const char *const dw_plan_step_totals[];
 
 typedef struct dw_plan_use { /* of a plugin, or of a Lua reward */
     const char *name;        /* the recipe's */
@@ -82,6 +99,10 @@ typedef struct dw_plan_use { /* of a plugin, or of a Lua reward */
     const char *plugin; /* NULL: lua */
     const char *lua;
     int model;              /* of a reward that is a model's score; else DW_NO_MODEL */
+    const char *separator;  /* of a token model's steps; NULL: a line feed */
+    bool is_signed;         /* of steps: 2 p - 1 instead of p */
+    bool implicit;          /* log-probability less the reference's, token by token */
+    dw_step_total steps;    /* what a token model's steps are as one score */
     const dw_json *options; /* complete */
 } dw_plan_use;
 

@@ -121,6 +121,18 @@ static void put_rollout(dw_buf *b, const dw_plan_rollout *r)
     put_num(b, "top_p", r->top_p);
     put_num(b, "min_p", r->min_p);
     put_list(b, "stop", r->stop, r->n_stop);
+    put_int(b, "epochs", r->epochs);
+    put_int(b, "minibatches", r->minibatches);
+    put_num(b, "max_kl", r->max_kl);
+    put_key(b, "dynamic");
+    if (r->dynamic) {
+        dw_buf_addc(b, '{');
+        put_str(b, "part", r->dynamic[0] ? r->dynamic : NULL);
+        put_int(b, "tries", r->tries);
+        dw_buf_addc(b, '}');
+    } else {
+        dw_buf_adds(b, "null");
+    }
     dw_buf_addc(b, '}');
 }
 
@@ -137,6 +149,12 @@ static void put_use(dw_buf *b, const dw_plan *p, const dw_plan_use *u, bool weig
                     : u->plugin);
     if (weighted)
         put_num(b, "weight", u->weight);
+    if (model) {
+        put_str(b, "separator", u->separator);
+        put_bool(b, "signed", u->is_signed);
+        put_str(b, "steps", dw_plan_step_totals[u->steps]);
+        put_bool(b, "implicit", u->implicit);
+    }
     if (!u->lua && !model) {
         put_key(b, "options");
         if (u->options)

@@ -169,10 +169,28 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     return DW_OK;
 }
 
+static dw_status parse_dynamic(const dw_fields *rollout, dw_plan_rollout *r)
+{
+    static const char *const keys[] = {"part", "tries", NULL};
+    const dw_json *v = dw_fields_get(rollout, "dynamic");
+    dw_fields f;
+    int64_t n;
+    if (!v)
+        return DW_OK;
+    DW_TRY(dw_fields_open(rollout, v, dw_fields_path(rollout, "dynamic"), keys, &f));
+    r->dynamic = "";
+    if (dw_fields_get(&f, "part"))
+        DW_TRY(dw_fields_str(&f, "part", NULL, &r->dynamic));
+    DW_TRY(dw_fields_int(&f, "tries", 4, 1, 1000, &n));
+    r->tries = (uint32_t)n;
+    return DW_OK;
+}
+
 static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
 {
-    static const char *const keys[] = {"samples", "temperature", "max_tokens", "top_k",
-                                       "top_p",   "min_p",       "stop",       NULL};
+    static const char *const keys[] = {"samples",     "temperature", "max_tokens", "top_k",
+                                       "top_p",       "min_p",       "stop",       "epochs",
+                                       "minibatches", "max_kl",      "dynamic",    NULL};
     const dw_json *v = dw_fields_get(task, "rollout");
     if (!v)
         return DW_OK;
@@ -190,13 +208,51 @@ static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
     DW_TRY(dw_fields_num(&f, "top_p", 1.0, 1e-6, 1.0, &r->top_p));
     DW_TRY(dw_fields_num(&f, "min_p", 0.0, 0.0, 1.0, &r->min_p));
     DW_TRY(dw_fields_list(&f, "stop", &r->stop, &r->n_stop));
+    DW_TRY(dw_fields_int(&f, "epochs", 1, 1, 1000, &n));
+    r->epochs = (uint32_t)n;
+    DW_TRY(dw_fields_int(&f, "minibatches", 1, 1, 4096, &n));
+    r->minibatches = (uint32_t)n;
+    DW_TRY(dw_fields_num(&f, "max_kl", 0.0, 0.0, 1e6, &r->max_kl));
+    DW_TRY(parse_dynamic(&f, r));
     out->rollout = r;
     return DW_OK;
 }
 
-static const char *const reward_keys[] = {"weight", "plugin", "options", "lua", "model", NULL};
+const char *const dw_plan_step_totals[] = {"none", "min", "prod", "mean", "last", NULL};
+
+static const char *const reward_keys[] = {"weight", "plugin",    "options", "lua",      "model",
+                                          "signed", "separator", "steps",   "implicit", NULL};
 static const char *const objective_keys[] = {"weight", "plugin", "options", NULL};
 static const char *const estimator_keys[] = {"plugin", "options", NULL};
+
+/* What is said about a model as a reward; which one, plan_models.c finds out. */
+static dw_status parse_scorer(const dw_fields *f, dw_plan_use *out)
+{
+    int steps;
+    DW_TRY(dw_fields_bool(f, "signed", false, &out->is_signed));
+    DW_TRY(dw_fields_bool(f, "implicit", false, &out->implicit));
+    DW_TRY(dw_fields_choice(f, "steps", dw_plan_step_totals, DW_STEPS_NONE, &steps));
+    out->steps = (dw_step_total)steps;
+    if (dw_fields_get(f, "separator"))
+        DW_TRY(dw_fields_str(f, "separator", NULL, &out->separator));
+    if (out->separator && !*out->separator)
+        return dw_fields_fail(f, "separator", "is empty; steps end with at least one character");
+    bool about_steps = out->is_signed || out->separator || out->steps != DW_STEPS_NONE;
+    if (out->implicit && about_steps)
+        return dw_fields_fail(f, "implicit",
+                              "every token has its own reward, so 'signed', 'separator' and "
+                              "'steps' say nothing");
+    return DW_OK;
+}
+
+static dw_status check_scorer_keys(const dw_fields *f)
+{
+    static const char *const only[] = {"signed", "separator", "steps", "implicit"};
+    for (size_t i = 0; i < sizeof only / sizeof *only; i++)
+        if (dw_fields_get(f, only[i]))
+            return dw_fields_fail(f, only[i], "only a reward that is a model's has it");
+    return DW_OK;
+}
 
 static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char *path,
                            const char *const *keys, const dw_json *functions, dw_plan_use *out)
@@ -216,8 +272,10 @@ static dw_status parse_use(const dw_fields *owner, const dw_json *v, const char 
     if (dw_fields_get(&f, "model")) { /* which one: plan_models.c */
         if (dw_fields_get(&f, "plugin") || dw_fields_get(&f, "options"))
             return dw_fields_fail(&f, NULL, "a model's score has neither 'plugin' nor 'options'");
-        return DW_OK;
+        return parse_scorer(&f, out);
     }
+    if (keys == reward_keys)
+        DW_TRY(check_scorer_keys(&f));
     DW_TRY(dw_fields_str(&f, "plugin", NULL, &out->plugin));
     out->options = dw_fields_get(&f, "options");
     if (out->options && dw_json_kind(out->options) != DW_JSON_OBJECT)
@@ -293,6 +351,12 @@ static dw_status check_task(const dw_fields *f, const dw_plan_task *t)
                               dw_plan_types[t->data.spec.type]);
     if (t->rollout && !t->n_reward)
         return dw_fields_fail(f, "rewards", "a rollout needs at least one reward");
+    const char *part = t->rollout ? t->rollout->dynamic : NULL;
+    bool known = !part || !part[0];
+    for (size_t i = 0; i < t->n_reward && !known; i++)
+        known = !strcmp(t->reward[i].name, part);
+    if (!known)
+        return dw_fields_fail(f, "rollout", "dynamic.part: no reward '%s' in this task", part);
     if (!t->rollout && t->n_reward)
         return dw_fields_fail(f, "rewards", "rewards score a rollout, and this task has none");
     if (!t->rollout && t->estimator)

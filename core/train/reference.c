@@ -26,6 +26,7 @@ struct dw_reference {
     const char *cache; /* name of its file; NULL: not kept */
     dw_model *frozen;  /* full training, once the weights moved */
     dw_engine *beside; /* its engine; with an adapter a second one of the model */
+    dw_generator *gen; /* likewise */
     dw_arena arena;    /* keys and values */
     entry **item;
     size_t n, cap;
@@ -84,12 +85,23 @@ static dw_status make(dw_job *job, dw_live_model *of, const dw_plan_update *u, b
     return dw_refresh_init(&r->refresh, u, dw_model_base(r->frozen), err);
 }
 
+/* It samples answers, or an implicit reward is measured from it. */
+static bool asked_otherwise(const dw_live_task *t)
+{
+    for (size_t k = 0; k < t->n_reward; k++)
+        if (t->plan->reward[k].implicit)
+            return true;
+    return (t->extras & (DOWEL_WITH_REFERENCE | DOWEL_WITH_MIXTURE)) != 0;
+}
+
 static dw_status arm_task(dw_live_task *t, bool pristine, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
     dw_job *job = t->job;
     bool diverges = (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE)) != 0;
-    if ((t->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || (diverges && t->against == DOWEL_REFERENCE))
+    bool samples = asked_otherwise(t);
+    if ((t->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || samples ||
+        (diverges && t->against == DOWEL_REFERENCE))
         DW_TRY(make(job, p->reference >= 0 ? &job->models[p->reference] : t->model,
                     &p->reference_update, pristine, &t->reference, err));
     if ((t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)) || (diverges && t->against == DOWEL_TEACHER))
@@ -111,6 +123,7 @@ void dw_references_close(dw_job *job)
     for (size_t i = 0; i < job->n_reference; i++) {
         dw_reference *r = job->reference[i];
         dw_refresh_finish(&r->refresh);
+        dw_generator_destroy(r->gen);
         dw_engine_destroy(r->beside);
         dw_model_free(r->frozen);
         dw_map_finish(&r->index);
@@ -130,7 +143,8 @@ size_t dw_reference_bytes(const dw_live_task *t)
     bool follows =
         p->reference_update.kind != DW_UPDATE_NONE || p->teacher_update.kind != DW_UPDATE_NONE;
     bool live = p->rollout || follows || (t->columns & DOWEL_BIT(DOWEL_DIVERGENCE));
-    if (!(t->columns & asks) || named || !live || dw_model_has_adapter(t->model->m))
+    if ((!(t->columns & asks) && !asked_otherwise(t)) || named || !live ||
+        dw_model_has_adapter(t->model->m))
         return 0;
     return dw_model_base(t->model->m)->n * sizeof(dw_real);
 }
@@ -234,6 +248,17 @@ dw_status dw_reference_engine(dw_reference *r, dw_engine **e, unsigned *flags, d
     return DW_OK;
 }
 
+dw_status dw_reference_generator(dw_reference *r, dw_generator **gen, bool *no_adapter, dw_err *err)
+{
+    *no_adapter = !r->still && has_adapter(r);
+    if (!r->still && !has_adapter(r))
+        DW_TRY(open_frozen(r, err));
+    if (!r->gen)
+        DW_TRY(dw_generator_create(r->frozen ? r->frozen : r->of->m, &r->gen, err));
+    *gen = r->gen;
+    return DW_OK;
+}
+
 /* The trainer's own engine will do while nothing has moved, or its adapter can be left out. */
 static dw_status pick_engine(dw_reference *r, dw_engine **e, unsigned *flags, dw_err *err)
 {
@@ -252,26 +277,27 @@ typedef struct todo {
     size_t n;
 } todo;
 
-static todo look_up(dw_reference *r, dw_set *s, char (*key)[KEY_BYTES], double *logp)
+static todo look_up(dw_reference *r, const dw_set *s, const dw_packable *pack,
+                    char (*key)[KEY_BYTES], double *logp)
 {
     todo t = {.pack = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *t.pack),
               .seq = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *t.seq)};
     for (size_t i = 0; i < s->n_seq; i++) {
-        key_of(&s->pack[i], s->temperature, key[i]);
-        const entry *e = find(r, key[i], s->pack[i].n_completion);
+        key_of(&pack[i], s->temperature, key[i]);
+        const entry *e = find(r, key[i], pack[i].n_completion);
         if (e) {
             memcpy(logp + s->seq[i].tok, e->logp, e->n * sizeof *e->logp);
             continue;
         }
         t.seq[t.n] = (uint32_t)i;
-        t.pack[t.n] = s->pack[i];
+        t.pack[t.n] = pack[i];
         t.pack[t.n].unit = (uint32_t)t.n;
         t.n++;
     }
     return t;
 }
 
-static dw_status score(dw_reference *r, dw_set *s, const todo *t, double *logp, dw_err *err)
+static dw_status score(dw_reference *r, const dw_set *s, const todo *t, double *logp, dw_err *err)
 {
     dw_engine *e;
     unsigned flags;
@@ -295,10 +321,11 @@ static dw_status score(dw_reference *r, dw_set *s, const todo *t, double *logp, 
     return st;
 }
 
-dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, double *logp, dw_err *err)
+dw_status dw_reference_fill(dw_reference *r, const dw_set *s, const dw_packable *pack, bool keep,
+                            double *logp, dw_err *err)
 {
     char(*key)[KEY_BYTES] = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *key);
-    todo t = look_up(r, s, key, logp);
+    todo t = look_up(r, s, pack, key, logp);
     if (t.n == 0)
         return DW_OK;
     dw_status st = score(r, s, &t, logp, err);
@@ -308,7 +335,7 @@ dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, double *logp,
     }
     for (size_t i = 0; keep && i < t.n; i++) {
         uint32_t k = t.seq[i];
-        keep_entry(r, key[k], logp + s->seq[k].tok, s->pack[k].n_completion);
+        keep_entry(r, key[k], logp + s->seq[k].tok, pack[k].n_completion);
     }
     return DW_OK;
 }
@@ -325,9 +352,16 @@ static uint64_t rows_needed(const dw_job *job, size_t task)
     return n < len ? n : len; /* the first epoch holds every row once */
 }
 
-static double *scratch(const dw_set *s)
+/* Scores a set for the cache, as the reference and as the teacher that r is to its task. */
+static dw_status remember(dw_reference *r, const dw_set *s, dw_err *err)
 {
-    return dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
+    const dw_live_task *t = s->task;
+    double *scratch = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof *scratch);
+    if (t->reference == r && (t->columns & DOWEL_BIT(DOWEL_REF_LOGP)))
+        DW_TRY(dw_reference_fill(r, s, s->pack, true, scratch, err));
+    if (t->teacher == r && (t->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)))
+        DW_TRY(dw_reference_fill(r, s, dw_set_teacher_packs(s), true, scratch, err));
+    return DW_OK;
 }
 
 static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
@@ -345,14 +379,14 @@ static dw_status prepare_task(dw_reference *r, size_t i, dw_err *err)
             dw_progress_phase(job->progress, "reference", (size_t)at, (size_t)n);
         st = dw_set_from_rows(&s, t, &a, at, some, 0, err);
         if (st >= 0)
-            st = dw_reference_fill(r, &s, true, scratch(&s), err);
+            st = remember(r, &s, err);
         dw_arena_reset(&a);
     }
     if (st >= 0 && t->eval && t->plan->eval->data.spec.type != DW_PROMPTS) {
         dw_set s;
         st = dw_set_from_eval(&s, t, &a, err);
         if (st >= 0)
-            st = dw_reference_fill(r, &s, true, scratch(&s), err);
+            st = remember(r, &s, err);
     }
     dw_arena_finish(&a);
     return st;

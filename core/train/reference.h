@@ -33,11 +33,15 @@ dw_refresh *dw_reference_refresh(dw_reference *r, const dw_params **copy);
 /* The copy's parameters were read from a checkpoint. */
 void dw_reference_restored(dw_reference *r);
 
-/* Log-probabilities of every token of the set. keep: remember the result (rows of data, not sampled
- * answers). */
-dw_status dw_reference_fill(dw_reference *r, dw_set *s, bool keep, double *logp, dw_err *err);
+/* Log-probabilities of every token of the set; pack: its own, or those with a teacher's prompts.
+ * keep: remember the result (rows of data, not sampled answers). */
+dw_status dw_reference_fill(dw_reference *r, const dw_set *s, const dw_packable *pack, bool keep,
+                            double *logp, dw_err *err);
 /* An engine for a forward pass beside the trainer's own saved one, and its flags. */
 dw_status dw_reference_engine(dw_reference *r, dw_engine **e, unsigned *flags, dw_err *err);
+/* A generator of the reference's own, and whether its adapter has to be left out. */
+dw_status dw_reference_generator(dw_reference *r, dw_generator **gen, bool *no_adapter,
+                                 dw_err *err);
 /* Memory of a second copy that full training opens, in bytes; 0: none. */
 size_t dw_reference_bytes(const dw_live_task *t);
 

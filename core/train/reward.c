@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "train/reward_model.h"
+#include "train/spans.h"
 
 /* ---- samples as rewards see them ---- */
 
@@ -60,42 +62,6 @@ static dw_status make_samples(const dw_set *s, dowel_sample *out, dw_err *err)
     return DW_OK;
 }
 
-/* ---- spans ---- */
-
-static void put_span(dw_set *s, const dowel_sample *x, const dw_span *span, double weight)
-{
-    const dw_seq *q = &s->seq[span->sample];
-    uint32_t first = x->n_tok, last = 0, n = 0;
-    for (uint32_t t = 0; t < x->n_tok; t++) {
-        uint32_t begin = t ? x->tok_end[t - 1] : 0;
-        if (x->tok_end[t] <= span->begin || begin >= span->end)
-            continue;
-        first = t < first ? t : first;
-        last = t;
-        n++;
-    }
-    for (uint32_t t = first; n > 0 && t <= last; t++) {
-        double v = span->value;
-        if (span->credit == DOWEL_CREDIT_LAST && t != last)
-            continue;
-        if (span->credit == DOWEL_CREDIT_SPREAD)
-            v /= n;
-        double *to = &s->token_reward[q->tok + t];
-        *to = isnan(*to) ? weight * v : *to + weight * v;
-    }
-}
-
-static void put_spans(dw_set *s, const dowel_sample *x, const dw_score_result *r, double weight)
-{
-    if (r->n_span > 0 && !s->token_reward) {
-        s->token_reward = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
-        for (size_t t = 0; t < s->n_tok; t++)
-            s->token_reward[t] = NAN;
-    }
-    for (size_t i = 0; i < r->n_span; i++)
-        put_span(s, &x[r->span[i].sample], &r->span[i], weight);
-}
-
 /* ---- scoring ---- */
 
 static dw_status score_plugin(dw_set *s, size_t k, const dowel_sample *x, dw_err *err)
@@ -111,7 +77,8 @@ static dw_status score_plugin(dw_set *s, size_t k, const dowel_sample *x, dw_err
         if (r.why[i])
             s->seq[i].why[k] = dw_arena_strdup(s->arena, r.why[i]);
     }
-    put_spans(s, x, &r, u->plan->weight);
+    for (size_t i = 0; i < r.n_span; i++)
+        dw_spans_put(s, &x[r.span[i].sample], k, &r.span[i]);
     dw_score_result_finish(&r);
     return DW_OK;
 }
@@ -139,6 +106,14 @@ static dw_status score_lua(dw_set *s, size_t k, const dowel_sample *x, dw_err *e
     return st;
 }
 
+static dw_status score_part(dw_set *s, size_t k, const dowel_sample *x, dw_err *err)
+{
+    const dw_use *u = &s->task->reward[k];
+    if (u->plan->model != DW_NO_MODEL)
+        return dw_reward_model_score(s, k, x, err);
+    return u->inst ? score_plugin(s, k, x, err) : score_lua(s, k, x, err);
+}
+
 static void mix(dw_seq *q, const dw_live_task *t)
 {
     double sum = 0;
@@ -150,16 +125,6 @@ static void mix(dw_seq *q, const dw_live_task *t)
         any = true;
     }
     q->reward[0] = any ? sum : NAN;
-}
-
-/* A reward made of spans alone has an opinion about the tokens it marked. */
-static void total_of_spans(dw_set *s, dw_seq *q, uint32_t n)
-{
-    if (!s->token_reward || !isnan(q->reward[0]))
-        return;
-    for (uint32_t t = 0; t < n; t++)
-        if (!isnan(s->token_reward[q->tok + t]))
-            q->reward[0] = (isnan(q->reward[0]) ? 0 : q->reward[0]) + s->token_reward[q->tok + t];
 }
 
 dw_status dw_reward_score(dw_set *s, dw_err *err)
@@ -174,17 +139,22 @@ dw_status dw_reward_score(dw_set *s, dw_err *err)
         s->seq[i].why = dw_arena_alloc(s->arena, t->n_reward * sizeof(char *));
     }
     for (size_t k = 0; k < t->n_reward; k++) {
-        dw_status st = t->reward[k].inst ? score_plugin(s, k, x, err) : score_lua(s, k, x, err);
+        dw_status st = score_part(s, k, x, err);
         if (st < 0) {
             dw_err_prefix(err, "tasks.%s.rewards.%s", t->plan->name, t->part[k]);
             return st;
         }
     }
-    for (size_t i = 0; i < s->n_seq; i++) {
+    for (size_t i = 0; i < s->n_seq; i++)
         mix(&s->seq[i], t);
-        total_of_spans(s, &s->seq[i], s->pack[i].n_completion);
-    }
+    dw_spans_total(s);
     return DW_OK;
+}
+
+double dw_reward_told(const dw_set *s, size_t seq, size_t column)
+{
+    double v = s->seq[seq].reward[column];
+    return isnan(v) ? dw_spans_sum(s, seq, column) : v;
 }
 
 /* ---- metrics ---- */
@@ -200,8 +170,8 @@ static spread spread_of(const dw_set *s, size_t from, size_t end, size_t part)
     spread r = {0};
     double first = NAN, sum = 0, ss = 0;
     for (size_t i = from; i < end; i++) {
-        double v = s->seq[i].reward[part];
-        if (isnan(v))
+        double v = dw_reward_told(s, i, part);
+        if (isnan(v) || s->seq[i].role != DOWEL_TRAINED)
             continue;
         if (r.n++ == 0)
             first = v;
@@ -251,14 +221,17 @@ void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to)
         add_groups(s, prefix, to);
         add(to, prefix, "reward_std", all.sd, 1);
     }
-    double unscored = 1 - (double)all.n / (double)s->n_seq;
-    add(to, prefix, "frac_unscored", unscored, (double)s->n_seq);
+    double own = 0;
+    for (size_t i = 0; i < s->n_seq; i++)
+        own += s->seq[i].role == DOWEL_TRAINED;
+    add(to, prefix, "frac_unscored", 1 - (double)all.n / own, own);
     for (size_t k = 0; k < t->n_reward; k++) {
         char name[256];
         spread r = spread_of(s, 0, s->n_seq, 1 + k);
         snprintf(name, sizeof name, "rewards/%s/mean", t->part[k]);
         for (size_t i = 0; i < s->n_seq; i++) /* by sequence, so that intervals can be had */
-            add(to, prefix, name, s->seq[i].reward[1 + k], 1);
+            if (s->seq[i].role == DOWEL_TRAINED)
+                add(to, prefix, name, dw_reward_told(s, i, 1 + k), 1);
         snprintf(name, sizeof name, "rewards/%s/std", t->part[k]);
         add(to, prefix, name, r.sd, 1);
     }
@@ -266,15 +239,21 @@ void dw_reward_metrics(const dw_set *s, const char *prefix, dw_metrics *to)
 
 /* ---- samples.jsonl ---- */
 
-static void put_parts(const dw_set *s, const dw_seq *q, dw_buf *out)
+static const char *role_name(uint8_t role)
 {
+    return role == DOWEL_GREEDY ? "greedy" : role == DOWEL_OTHER ? "other" : "trained";
+}
+
+static void put_parts(const dw_set *s, size_t i, dw_buf *out)
+{
+    const dw_seq *q = &s->seq[i];
     const dw_live_task *t = s->task;
     dw_buf_adds(out, ",\"rewards\":{");
     for (size_t k = 0; k < t->n_reward; k++) {
         dw_buf_adds(out, k ? "," : "");
         dw_json_put_cstr(out, t->part[k]);
         dw_buf_addc(out, ':');
-        dw_json_put_num(out, q->reward[1 + k]);
+        dw_json_put_num(out, dw_reward_told(s, i, 1 + k));
     }
     dw_buf_adds(out, "},\"why\":{");
     bool first = true;
@@ -290,14 +269,17 @@ static void put_parts(const dw_set *s, const dw_seq *q, dw_buf *out)
     dw_buf_addc(out, '}');
 }
 
-void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out)
+void dw_reward_log(const dw_set *s, uint64_t step, bool dropped, dw_buf *out)
 {
     for (size_t i = 0; i < s->n_seq; i++) {
         const dw_seq *q = &s->seq[i];
         const dw_row *r = q->row;
+        if (dropped && q->keep)
+            continue;
         dw_buf_printf(out, "{\"step\":%llu,\"task\":", (unsigned long long)step);
         dw_json_put_cstr(out, s->task->plan->name);
-        dw_buf_printf(out, ",\"group\":%d,\"prompt\":", q->group);
+        dw_buf_printf(out, ",\"group\":%d,\"role\":\"%s\",\"prompt\":", q->group,
+                      role_name(q->role));
         dw_json_put_str(out, r->prompt_text.ptr, r->prompt_text.len);
         dw_buf_adds(out, ",\"completion\":");
         dw_json_put_str(out, q->completion_text, q->completion_len);
@@ -305,9 +287,11 @@ void dw_reward_log(const dw_set *s, uint64_t step, dw_buf *out)
                       q->stop == DOWEL_STOP_LENGTH ? "length" : "stop");
         if (q->reward) {
             dw_buf_adds(out, ",\"reward\":");
-            dw_json_put_num(out, q->reward[0]);
-            put_parts(s, q, out);
+            dw_json_put_num(out, dw_reward_told(s, i, 0));
+            put_parts(s, i, out);
         }
+        if (!q->keep)
+            dw_buf_adds(out, ",\"trained\":false");
         if (s->advantage) {
             dw_buf_adds(out, ",\"advantage\":");
             dw_json_put_num(out, s->advantage[q->tok]);

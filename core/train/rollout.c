@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/rng.h"
+#include "train/extras.h"
 #include "train/progress.h"
 
 typedef struct watch {
@@ -26,21 +27,31 @@ static bool on_token(void *ctx, const dw_gen_item *it, size_t item)
     return true;
 }
 
-static dw_status add_sequence(dw_set *s, const dw_row *row, const dw_gen_item *it, size_t i,
-                              const dw_rollout_spec *r, dw_err *err)
+/* A number for the k-th answer of a draw to a prompt: kept in stored runs, so it may never change.
+ */
+static uint64_t id_of(const dw_rollout_spec *r, const dw_draw *d, size_t row, size_t k)
+{
+    return (uint64_t)d->kind << 56 | (r->number[row] * d->per_prompt + k);
+}
+
+static dw_status add_sequence(dw_set *s, const dw_rollout_spec *r, const dw_draw *d, size_t row,
+                              size_t k, dw_err *err)
 {
     const dw_tokenizer *tok = dw_model_tokenizer(s->task->model->m);
+    const dw_row *from = r->row[row];
+    const dw_gen_item *it = &d->item[row * d->per_prompt + k];
     dw_buf text = {0};
     dw_buf_adds(&text, "");
     dw_status st = dw_tokenizer_decode(tok, it->id, it->n, true, &text, err);
-    dw_seq q = {.row = row,
-                .id = r->number[i / r->samples] * r->samples + i % r->samples,
+    dw_seq q = {.row = from,
+                .id = id_of(r, d, row, k),
                 .weight = 1,
                 .target = 1,
                 .rank = NAN,
                 .mate = -1,
-                .group = (int32_t)(i / r->samples),
-                .place = (uint32_t)i,
+                .group = (int32_t)row,
+                .place = (uint32_t)s->n_seq,
+                .role = d->role,
                 .stop = (uint8_t)it->finish};
     q.completion_text = dw_arena_strndup(s->arena, text.ptr ? text.ptr : "", text.len);
     q.completion_len = text.len;
@@ -49,23 +60,36 @@ static dw_status add_sequence(dw_set *s, const dw_row *row, const dw_gen_item *i
         return st;
     int32_t *id = dw_arena_alloc(s->arena, (it->n + 1) * sizeof *id);
     memcpy(id, it->id, it->n * sizeof *id);
-    if (it->n == 0 || !dw_set_add(s, &q, row->prompt, row->n_prompt, id, it->n))
-        return dw_fail(err, DW_E_INPUT, "prompt %zu gave an empty answer or is empty itself", i);
+    if (it->n == 0 || !dw_set_add(s, &q, from->prompt, from->n_prompt, id, it->n))
+        return dw_fail(err, DW_E_INPUT, "prompt %zu gave an empty answer or is empty itself", row);
     return DW_OK;
 }
 
-static dw_status collect(dw_set *s, dw_gen_item *item, const dw_rollout_spec *r, dw_err *err)
+static void put_logp(dw_set *s, const dw_rollout_spec *r, const dw_draw *d, size_t n_draw)
 {
-    size_t n = r->n * r->samples;
-    for (size_t i = 0; i < n; i++)
-        DW_TRY(add_sequence(s, r->row[i / r->samples], &item[i], i, r, err));
+    size_t at = 0;
+    for (size_t row = 0; row < r->n; row++)
+        for (size_t i = 0; i < n_draw; i++)
+            for (size_t k = 0; k < d[i].per_prompt; k++) {
+                const dw_gen_item *it = &d[i].item[row * d[i].per_prompt + k];
+                memcpy(s->sampler_logp + s->seq[at++].tok, it->logp, it->n * sizeof(double));
+            }
+}
+
+/* Prompt after prompt: the policy's answers, then the others. */
+static dw_status collect(dw_set *s, const dw_rollout_spec *r, const dw_draw *d, size_t n_draw,
+                         dw_err *err)
+{
+    for (size_t row = 0; row < r->n; row++)
+        for (size_t i = 0; i < n_draw; i++)
+            for (size_t k = 0; k < d[i].per_prompt; k++)
+                DW_TRY(add_sequence(s, r, &d[i], row, k, err));
     s->old_logp = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
-    for (size_t i = 0; i < n; i++)
-        memcpy(s->old_logp + s->seq[i].tok, item[i].logp, item[i].n * sizeof(double));
     s->sampler_logp = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
-    memcpy(s->sampler_logp, s->old_logp, s->n_tok * sizeof(double));
+    put_logp(s, r, d, n_draw);
+    memcpy(s->old_logp, s->sampler_logp, s->n_tok * sizeof(double));
     dw_set_seal(s);
-    return DW_OK;
+    return n_draw > 1 ? dw_extras_score(s, err) : DW_OK;
 }
 
 static dw_sampling sampling(const dw_live_task *t, const dw_rollout_spec *r)
@@ -84,39 +108,58 @@ static dw_sampling sampling(const dw_live_task *t, const dw_rollout_spec *r)
     return s;
 }
 
+static dw_status sample(dw_live_task *t, const dw_rollout_spec *r, dw_draw *d, dw_err *err)
+{
+    size_t n = r->n * d->per_prompt;
+    dw_generator *gen;
+    dw_sampling s = sampling(t, r);
+    DW_TRY(dw_extras_sampler(t, d->kind, &s, &gen, err));
+    d->item = dw_zalloc(n + 1, sizeof *d->item);
+    for (size_t i = 0; i < n; i++) {
+        size_t row = i / d->per_prompt;
+        uint64_t k = (uint64_t)d->kind << 32 | i % d->per_prompt;
+        d->item[i].prompt = r->row[row]->prompt;
+        d->item[i].n_prompt = r->row[row]->n_prompt;
+        d->item[i].key = dw_random(t->seed, DW_RNG_SAMPLE, r->number[row], k);
+    }
+    watch w = {.job = t->job, .item = d->item, .n = n};
+    return dw_generate(gen, &s, d->item, n, on_token, &w, err);
+}
+
+static void draws_finish(dw_draw *d, size_t n_draw, size_t rows)
+{
+    for (size_t i = 0; i < n_draw; i++) {
+        for (size_t k = 0; d[i].item && k < rows * d[i].per_prompt; k++)
+            dw_gen_item_finish(&d[i].item[k]);
+        dw_free(d[i].item);
+    }
+}
+
 dw_status dw_rollout(dw_live_task *t, dw_arena *a, const dw_rollout_spec *r, uint64_t step,
                      dw_set *out, dw_err *err)
 {
-    dw_job *job = t->job;
-    size_t n = r->n * r->samples;
-    if (!t->model->gen)
-        DW_TRY(dw_generator_create(t->model->m, &t->model->gen, err));
-    dw_gen_item *item = dw_zalloc(n + 1, sizeof *item);
-    for (size_t i = 0; i < n; i++) {
-        const dw_row *row = r->row[i / r->samples];
-        item[i].prompt = row->prompt;
-        item[i].n_prompt = row->n_prompt;
-        item[i].key = dw_random(t->seed, DW_RNG_SAMPLE, r->number[i / r->samples], i % r->samples);
+    dw_draw d[DW_MAX_DRAWS] = {{.role = DOWEL_TRAINED, .per_prompt = r->samples}};
+    size_t n_draw = 1, n = 0;
+    dw_status st = DW_OK;
+    if (r->extras)
+        n_draw += dw_extras_list(t, d + 1);
+    for (size_t i = 0; i < n_draw && st >= 0; i++) {
+        st = sample(t, r, &d[i], err);
+        n += r->n * d[i].per_prompt;
     }
-    watch w = {.job = job, .item = item, .n = n};
-    dw_sampling s = sampling(t, r);
-    dw_status st = dw_generate(t->model->gen, &s, item, n, on_token, &w, err);
     if (st >= 0) {
         dw_set_init(out, t, a, n, step);
-        out->temperature = r->greedy ? 1 : s.temperature;
-        st = collect(out, item, r, err);
-        out->max_tok = s.max_new;
+        out->temperature = r->greedy ? 1 : t->plan->rollout->temperature;
+        st = collect(out, r, d, n_draw, err);
+        out->max_tok = t->plan->rollout->max_tokens;
     }
-    for (size_t i = 0; i < n; i++)
-        dw_gen_item_finish(&item[i]);
-    dw_free(item);
+    draws_finish(d, n_draw, r->n);
     return st;
 }
 
-dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint64_t step, dw_set *out,
-                          dw_err *err)
+dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint32_t n, uint64_t step,
+                          dw_set *out, dw_err *err)
 {
-    size_t n = t->plan->rows;
     const dw_row **row = dw_arena_alloc(a, n * sizeof *row);
     uint64_t *number = dw_arena_alloc(a, n * sizeof *number);
     for (size_t i = 0; i < n; i++) {
@@ -127,6 +170,7 @@ dw_status dw_rollout_step(dw_live_task *t, dw_arena *a, uint64_t first, uint64_t
                          .number = number,
                          .n = n,
                          .samples = t->plan->rollout->samples,
+                         .extras = true,
                          .seed = t->seed};
     return dw_rollout(t, a, &r, step, out, err);
 }
@@ -142,6 +186,8 @@ static void add(dw_metrics *to, const char *prefix, const char *name, uint32_t f
 void dw_rollout_metrics(const dw_set *s, const char *prefix, dw_metrics *to)
 {
     for (size_t i = 0; i < s->n_seq; i++) {
+        if (s->seq[i].role != DOWEL_TRAINED)
+            continue;
         double n = s->pack[i].n_completion;
         bool cut = s->seq[i].stop == DOWEL_STOP_LENGTH;
         add(to, prefix, "mean_length", DOWEL_MEAN, n);

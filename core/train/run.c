@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "train/live.h"
 #include "train/manifest.h"
+#include "train/store.h"
 
 /* ---- a new run ---- */
 
@@ -55,6 +56,48 @@ static dw_status make_folder(dw_live *l, dw_err *err)
     DW_TRY(st);
     DW_TRY(copy_sources(l, err));
     return dw_manifest_write(&l->job, dw_live_path(l, "manifest.json"), err);
+}
+
+/* ---- recorded rollouts; RUN/rollouts.json remembers what was asked for ---- */
+
+static dw_status write_rollouts(dw_live *l, dw_err *err)
+{
+    const dw_run_options *o = l->o;
+    dw_buf b = {0};
+    if (!o->from && !o->record)
+        return DW_OK;
+    dw_buf_printf(&b,
+                  "{\"record\": %s, \"score_again\": %s, \"from\": ", o->record ? "true" : "false",
+                  o->score_again ? "true" : "false");
+    if (o->from)
+        dw_json_put_cstr(&b, dw_path_absolute(&l->arena, o->from));
+    else
+        dw_buf_adds(&b, "null");
+    dw_buf_adds(&b, "}\n");
+    dw_status st = dw_file_write(dw_live_path(l, "rollouts.json"), b.ptr, b.len, err);
+    dw_buf_finish(&b);
+    return st;
+}
+
+static dw_status open_rollouts(dw_live *l, dw_err *err)
+{
+    const char *path = dw_live_path(l, "rollouts.json"), *from = NULL;
+    dw_json *root = NULL;
+    bool record = false;
+    if (!dw_file_exists(path))
+        return DW_OK;
+    DW_TRY(dw_json_read(path, 1 << 16, &root, err));
+    dw_status st = dw_json_get_bool(root, "record", false, &record, err);
+    if (st >= 0)
+        st = dw_json_get_bool(root, "score_again", false, &l->job.score_again, err);
+    if (st >= 0 && dw_json_kind(dw_json_get(root, "from")) == DW_JSON_STRING)
+        st = dw_json_get_cstr(root, "from", NULL, &from, err);
+    if (st >= 0 && from)
+        st = dw_store_open(from, &l->job.replay, err);
+    if (record)
+        l->job.record = dw_live_path(l, "rollouts");
+    dw_json_free(root);
+    return st;
 }
 
 static bool has_rollouts(const dw_job *job)
@@ -121,6 +164,8 @@ static dw_status start(dw_live *l, dw_err *err)
 {
     print_start(l);
     DW_TRY(make_folder(l, err));
+    DW_TRY(write_rollouts(l, err));
+    DW_TRY(open_rollouts(l, err));
     DW_TRY(dw_live_arm(l, err));
     DW_TRY(open_logs(l, err));
     DW_TRY(dw_references_prepare(&l->job, l->o->out, err));
@@ -164,6 +209,7 @@ static dw_status go_on(dw_live *l, dw_err *err)
     DW_TRY(dw_manifest_check(&l->job, dw_live_path(l, "manifest.json"), err));
     print_start(l);
     DW_TRY(dw_live_arm(l, err));
+    DW_TRY(open_rollouts(l, err));
     DW_TRY(restore(l, err));
     DW_TRY(open_logs(l, err));
     DW_TRY(dw_references_prepare(&l->job, l->o->out, err));

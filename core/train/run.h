@@ -34,6 +34,9 @@ typedef struct dw_run_options {
     size_t n_source;
     const char *const *plugin_dir; /* --plugin-dir, absolute; before the plan's */
     size_t n_plugin_dir;
+    const char *from; /* recorded rollouts: a file or a folder; NULL: answers are sampled */
+    bool score_again,
+        record;       /* recorded ones are scored anew; rollouts are written to RUN/rollouts */
     uint64_t stop_at; /* tests: stop as if interrupted after this many steps; 0 never */
 } dw_run_options;
 

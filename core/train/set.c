@@ -105,21 +105,30 @@ void dw_set_seal(dw_set *s)
     count(s);
 }
 
+void dw_set_columns(dw_set *s, dw_token_column out[DW_N_TOKEN_COLUMN])
+{
+    const size_t values = s->task->value_width, rewards = 1 + s->task->n_reward;
+    const dw_token_column all[DW_N_TOKEN_COLUMN] = {
+        {"old_logp", &s->old_logp, 1},        {"logp", &s->sampler_logp, 1},
+        {"ref_logp", &s->ref_logp, 1},        {"teacher_logp", &s->teacher_logp, 1},
+        {"old_value", &s->old_value, values}, {"token_reward", &s->token_reward, rewards},
+        {"advantage", &s->advantage, 1},      {"return", &s->ret, values},
+        {"mark_label", &s->mark_label, 1}};
+    memcpy(out, all, sizeof all);
+}
+
 static void move_tokens(dw_set *s, const dw_seq *from, uint32_t to, uint32_t n)
 {
+    dw_token_column c[DW_N_TOKEN_COLUMN];
+    dw_set_columns(s, c);
     memmove(s->mask + to, s->mask + from->tok, n);
     if (s->mark)
         memmove(s->mark + to, s->mark + from->tok, n);
-    double *column[] = {s->ref_logp,     s->old_logp,   s->sampler_logp, s->advantage,
-                        s->token_reward, s->mark_label, s->teacher_logp};
-    for (size_t c = 0; c < sizeof column / sizeof *column; c++)
-        if (column[c])
-            memmove(column[c] + to, column[c] + from->tok, n * sizeof(double));
-    size_t w = s->task->value_width;
-    double *wide[] = {s->old_value, s->ret};
-    for (size_t c = 0; c < sizeof wide / sizeof *wide; c++)
-        if (wide[c])
-            memmove(wide[c] + to * w, wide[c] + from->tok * w, n * w * sizeof(double));
+    for (size_t k = 0; k < DW_N_TOKEN_COLUMN; k++) {
+        size_t w = c[k].width;
+        if (*c[k].x)
+            memmove(*c[k].x + to * w, *c[k].x + from->tok * w, n * w * sizeof(double));
+    }
 }
 
 void dw_set_compact(dw_set *s)
@@ -148,6 +157,88 @@ void dw_set_compact(dw_set *s)
         if (s->seq[i].mate >= 0)
             s->seq[i].mate = now[s->seq[i].mate];
     count(s);
+}
+
+const dw_packable *dw_set_teacher_packs(const dw_set *s)
+{
+    dw_packable *own = NULL;
+    for (size_t i = 0; i < s->n_seq; i++) {
+        const dw_row *r = s->seq[i].row;
+        if (!r || !r->teacher_prompt || r->n_teacher_prompt == 0 || r->n_prompt == 0)
+            continue;
+        if (!own) {
+            own = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *own);
+            memcpy(own, s->pack, s->n_seq * sizeof *own);
+        }
+        own[i].prompt = r->teacher_prompt;
+        own[i].n_prompt = r->n_teacher_prompt;
+    }
+    return own ? own : s->pack;
+}
+
+/* Sequence i of `out` is `p`: its tokens in every column. */
+static void copy_tokens(dw_set *out, size_t i, const dw_pick *p)
+{
+    dw_token_column to[DW_N_TOKEN_COLUMN], from[DW_N_TOKEN_COLUMN];
+    size_t at = out->seq[i].tok, was = p->set->seq[p->seq].tok, n = out->pack[i].n_completion;
+    dw_set_columns(out, to);
+    dw_set_columns(p->set, from);
+    memcpy(out->mask + at, p->set->mask + was, n);
+    if (p->set->mark)
+        memcpy(out->mark + at, p->set->mark + was, n);
+    for (size_t k = 0; k < DW_N_TOKEN_COLUMN; k++) {
+        size_t w = to[k].width;
+        if (!*from[k].x)
+            continue;
+        if (!*to[k].x)
+            *to[k].x = dw_arena_alloc(out->arena, (out->n_tok * w + 1) * sizeof(double));
+        memcpy(*to[k].x + at * w, *from[k].x + was * w, n * w * sizeof(double));
+    }
+}
+
+/* Groups are numbered anew: several sets may have used the same numbers. */
+static void renumber(dw_set *out, const dw_pick *pick)
+{
+    int32_t next = 0;
+    for (size_t i = 0; i < out->n_seq; i++) {
+        const dw_seq *was = &pick[i].set->seq[pick[i].seq];
+        out->seq[i].group = -1;
+        out->seq[i].mate = -1;
+        for (size_t k = 0; k < i; k++) {
+            const dw_seq *other = &pick[k].set->seq[pick[k].seq];
+            if (pick[k].set != pick[i].set)
+                continue;
+            if (other->group == was->group)
+                out->seq[i].group = out->seq[k].group;
+            if (was->mate >= 0 && (size_t)was->mate == pick[k].seq) {
+                out->seq[i].mate = (int32_t)k;
+                out->seq[k].mate = (int32_t)i;
+            }
+        }
+        if (out->seq[i].group < 0)
+            out->seq[i].group = next++;
+    }
+}
+
+void dw_set_pick(dw_set *out, dw_arena *a, const dw_pick *pick, size_t n)
+{
+    const dw_set *first = pick[0].set;
+    dw_set_init(out, first->task, a, n, first->step);
+    out->temperature = first->temperature;
+    out->given = first->given;
+    for (size_t i = 0; i < n; i++) {
+        const dw_packable *p = &pick[i].set->pack[pick[i].seq];
+        dw_set_add(out, &pick[i].set->seq[pick[i].seq], p->prompt, p->n_prompt, p->completion,
+                   p->n_completion);
+    }
+    dw_set_seal(out);
+    for (size_t i = 0; i < n; i++) {
+        if (pick[i].set->max_tok > out->max_tok)
+            out->max_tok = pick[i].set->max_tok;
+        copy_tokens(out, i, &pick[i]);
+    }
+    renumber(out, pick);
+    count(out);
 }
 
 const dw_row *dw_set_row(const dw_live_task *t, uint64_t n)

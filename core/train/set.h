@@ -36,15 +36,28 @@ typedef struct dw_set {
     uint8_t *mark;      /* 1 where SCORE and CHOICES are read; NULL: nowhere */
     double *mark_label; /* of steps; NaN where there is no mark or no label */
     uint64_t given;     /* DOWEL_BIT()s of TARGET, MARGIN and RANK: what the data has */
-    double *ref_logp, *old_logp, *sampler_logp, *teacher_logp, *advantage, *token_reward;
+    double *ref_logp, *old_logp, *sampler_logp, *teacher_logp, *advantage;
+    double *token_reward;    /* [n_tok][1 + n_reward] total, then the parts; NaN: no span there */
     double *old_value, *ret; /* [n_tok][task->value_width] */
     uint32_t max_tok;
     double temperature;
     double step_seqs, step_toks; /* TRAINED and OTHER sequences with a counted token, and those
                                     tokens */
+    double drift, drift_tokens;  /* of a rollout trained on again: sum over tokens of the estimate
+                                    of KL(sampler | policy), and the tokens */
     uint64_t step;
     uint64_t input_tokens; /* prompts once per sharing group, and completions; before compaction */
 } dw_set;
+
+/* An array per token of a set. */
+typedef struct dw_token_column {
+    const char *name; /* in recorded rollouts: "logp", "ref_logp" */
+    double **x;
+    size_t width;
+} dw_token_column;
+enum { DW_N_TOKEN_COLUMN = 9 };
+/* All of them, whether the set has them or not. */
+void dw_set_columns(dw_set *s, dw_token_column out[DW_N_TOKEN_COLUMN]);
 
 /* Room for n sequences. */
 void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t step);
@@ -57,12 +70,24 @@ void dw_set_seal(dw_set *s);
 /* Throws out sequences with keep = false, renumbers mates and units, counts again. */
 void dw_set_compact(dw_set *s);
 
+/* One sequence of a sealed set. */
+typedef struct dw_pick {
+    dw_set *set;
+    size_t seq;
+} dw_pick;
+/* A sealed set of the picked sequences, in that order, with everything known about them. Those of
+ * one set and one group stay a group, mates that are both picked stay mates; at least one. */
+void dw_set_pick(dw_set *out, dw_arena *a, const dw_pick *pick, size_t n);
+
 /* Rows first .. first + n - 1 of a task's endless order (training), or of its evaluation data.
  * Where an objective asks for MISMATCHED sequences each row gets the answer of the next other row,
  * the last one that of the first. */
 dw_status dw_set_from_rows(dw_set *s, dw_live_task *t, dw_arena *a, uint64_t first, size_t n,
                            uint64_t step, dw_err *err);
 dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err);
+/* The packs with the prompts that a teacher reads, where rows bring them; else the set's own. In
+ * the set's arena. */
+const dw_packable *dw_set_teacher_packs(const dw_set *s);
 /* Row `n` of the task's order. */
 const dw_row *dw_set_row(const dw_live_task *t, uint64_t n);
 

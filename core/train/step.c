@@ -49,6 +49,9 @@ static dw_status step_task(dw_job *job, dw_live_task *t, double weight, dw_compo
         st = apart ? each_objective(&p, apart, err) : dw_pass_run(&p, err);
         out->loss += p.loss;
     }
+    /* A step that came out as NaN is left behind with its rows. */
+    if (st >= 0 || st == DW_E_NUMERIC)
+        dw_gather_advance(t, &s);
     dw_arena_finish(&a);
     return st;
 }
@@ -64,7 +67,8 @@ dw_status dw_step_gradient(dw_job *job, dw_step_result *out, dw_err *err)
     if (wanted)
         DW_TRY(dw_components_begin(&apart, job, err));
     dw_status st = DW_OK;
-    for (size_t i = 0; i < job->n_task && st >= 0; i++) {
+    size_t i = 0;
+    for (; i < job->n_task && st >= 0; i++) {
         double w = dw_task_weight(job, i, job->step);
         if (w > 0) /* a multiplier of 0 does not stop the measuring */
             st = step_task(job, &job->task[i], w * dw_mix_multiplier(job->mix, i),
@@ -72,12 +76,9 @@ dw_status dw_step_gradient(dw_job *job, dw_step_result *out, dw_err *err)
     }
     if (wanted)
         dw_components_end(&apart);
-    if (st < 0 && st != DW_E_NUMERIC)
-        return st;
-    /* A step that came out as NaN is left behind with its rows. */
-    for (size_t i = 0; i < job->n_task; i++)
-        if (dw_task_weight(job, i, job->step) > 0)
-            job->task[i].cursor += job->task[i].plan->rows;
+    for (size_t k = i; k < job->n_task && st == DW_E_NUMERIC; k++) /* those behind it, too */
+        if (dw_task_weight(job, k, job->step) > 0)
+            dw_gather_advance(&job->task[k], NULL);
     return st;
 }
 

@@ -7,7 +7,9 @@
 #include "base/alloc.h"
 #include "train/asks.h"
 #include "train/feeds.h"
+#include "train/gather.h"
 #include "train/mix.h"
+#include "train/reward_model.h"
 
 /* FNV-1a. */
 uint64_t dw_task_hash(const char *s)
@@ -128,15 +130,38 @@ static dw_status check_mismatched(const dw_use *u, bool rollout, dw_err *err)
     return DW_OK;
 }
 
+/* Answers that somebody has to sample. */
+static dw_status check_extras(const dw_use *u, bool rollout, dw_err *err)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } sampled[] = {{DOWEL_WITH_GREEDY, "the greedy answer to each prompt"},
+                   {DOWEL_WITH_REFERENCE, "answers of the reference"},
+                   {DOWEL_WITH_MIXTURE, "answers of a mixture with the reference"}};
+    const char *who = dw_instance_name(u->inst);
+    uint32_t left = u->ask.extras & ~(uint32_t)DOWEL_WITH_MISMATCHED;
+    for (size_t i = 0; i < sizeof sampled / sizeof *sampled; i++) {
+        if ((left & sampled[i].bit) && !rollout)
+            return dw_fail(err, DW_E_RECIPE,
+                           "%s asks for %s, but the task trains on given answers; give the task a "
+                           "rollout or another objective",
+                           who, sampled[i].name);
+        left &= ~sampled[i].bit;
+    }
+    if (left)
+        return dw_fail(err, DW_E_PLUGIN,
+                       "%s asks for extra sequences (mask 0x%x) that this version does not know",
+                       who, left);
+    return DW_OK;
+}
+
 static dw_status check_ask(const dw_use *u, bool rollout, dw_err *err)
 {
     const char *who = dw_instance_name(u->inst);
     if (u->ask.extras & DOWEL_WITH_MISMATCHED)
         DW_TRY(check_mismatched(u, rollout, err));
-    if (u->ask.extras & ~(uint32_t)DOWEL_WITH_MISMATCHED)
-        return dw_fail(err, DW_E_PLUGIN,
-                       "%s asks for extra sequences (mask 0x%x), which this version does not make",
-                       who, u->ask.extras);
+    DW_TRY(check_extras(u, rollout, err));
     uint64_t rolled =
         DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_RETURN);
     if (!rollout && (u->ask.columns & rolled))
@@ -250,18 +275,20 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
     }
     if (!t->estimator.inst)
         return DW_OK;
-    if (dw_instance_info(t->estimator.inst)->estimator.observe)
+    if (dw_instance_info(t->estimator.inst)->estimator.observe) {
         DW_TRY(ask(&t->estimator, true, err));
-    uint64_t rolled = DOWEL_BIT(DOWEL_REF_LOGP) | DOWEL_BIT(DOWEL_OLD_LOGP) |
-                      DOWEL_BIT(DOWEL_SAMPLER_LOGP) | DOWEL_BIT(DOWEL_TOKEN_REWARD) |
-                      DOWEL_BIT(DOWEL_REWARD) | DOWEL_BIT(DOWEL_TEACHER_LOGP) |
-                      DOWEL_BIT(DOWEL_OLD_VALUE);
-    if (t->estimator.ask.columns & ~rolled)
+        DW_TRY(check_ask(&t->estimator, true, err));
+    }
+    /* Everything known before the loss; of the policy what it says of each token. */
+    uint64_t later = DOWEL_BIT(DOWEL_VALUE) | DOWEL_BIT(DOWEL_SCORE) | DOWEL_BIT(DOWEL_DIVERGENCE) |
+                     DOWEL_BIT(DOWEL_CHOICES) | DOWEL_BIT(DOWEL_ADVANTAGE) |
+                     DOWEL_BIT(DOWEL_RETURN);
+    if (t->estimator.ask.columns & later)
         return dw_fail(err, DW_E_PLUGIN,
                        "%s asks for columns that estimators cannot have in this version (mask "
                        "0x%llx)",
                        dw_instance_name(t->estimator.inst),
-                       (unsigned long long)(t->estimator.ask.columns & ~rolled));
+                       (unsigned long long)(t->estimator.ask.columns & later));
     return DW_OK;
 }
 
@@ -362,6 +389,7 @@ static dw_status open_task(dw_live_task *t, dw_err *err)
 static dw_status fill_task(dw_live_task *t, dw_err *err)
 {
     DW_TRY(dw_asks_choices(t, err));
+    DW_TRY(dw_reward_model_check(t, err));
     return open_data(t, err);
 }
 
@@ -409,6 +437,7 @@ void dw_task_close_all(dw_job *job)
             close_use(&t->reward[k]);
         if (!t->estimator.shared)
             close_use(&t->estimator);
+        dw_gather_close(t);
         dw_dataset_free(t->data);
         dw_dataset_free(t->eval);
     }

@@ -55,14 +55,20 @@ typedef struct dw_live_task {
     int32_t *choice;
     size_t n_choice;
     bool by_group, by_step;
-    bool marks;         /* SCORE or CHOICES are read, or the data has steps */
-    bool mismatched;    /* some objective surveys MISMATCHED sequences */
-    const char **field; /* [n_field] the rows' numbers that somebody asks for */
+    bool marks;      /* SCORE or CHOICES are read, or the data has steps */
+    bool mismatched; /* some objective surveys MISMATCHED sequences */
+    uint32_t extras; /* DOWEL_WITH_GREEDY, _REFERENCE, _MIXTURE: beside the sampled answers */
+    uint32_t extra_samples; /* of each of the last two, per prompt */
+    double mixture;         /* share of the reference in DOWEL_WITH_MIXTURE */
+    const char **field;     /* [n_field] the rows' numbers that somebody asks for */
     size_t n_field;
     const char *prefix;    /* "" or "NAME/" */
     const char **part;     /* names of the rewards, [n_reward] */
     double *part_weight;   /* [n_reward] */
     uint64_t cursor;       /* rows consumed so far over the whole run */
+    uint64_t rollouts;     /* finished so far over the whole run */
+    uint64_t used;         /* prompts of the one that is being trained on */
+    struct dw_held *held;  /* a rollout with steps left, or NULL */
     uint64_t best_step;    /* evaluation bookkeeping */
     double best;           /* NaN: none yet */
     uint32_t without_gain; /* evaluations since the best */
@@ -85,8 +91,11 @@ typedef struct dw_job {
     struct dw_reference **reference; /* [n_reference] frozen copies that tasks compare with */
     size_t n_reference;
     struct dw_progress *progress;
-    struct dw_mix *mix; /* weights and multipliers that follow from the past */
-    dw_buf *samples;    /* lines for samples.jsonl; NULL: not kept */
+    struct dw_mix *mix;      /* weights and multipliers that follow from the past */
+    dw_buf *samples;         /* lines for samples.jsonl; NULL: not kept */
+    struct dw_store *replay; /* rollouts come from here; NULL: they are sampled */
+    bool score_again;        /* and are scored as if they were new */
+    const char *record;      /* folder that rollouts are written to, or NULL */
 } dw_job;
 
 /* Finds and creates plugin instances, asks them what they need, opens the models accordingly, and

@@ -27,4 +27,34 @@ end
 train:close()
 held:close()
 LUA
+# The same comparisons as single answers with a label, and as prompts: strings are handed on as they are
+# escaped, the prompt ends after the last turn that both halves share.
+for part in train heldout; do
+  lua5.4 - "$part" <<'LUA'
+local part = arg[1]
+local labels = assert(io.open("data/hh_labels_" .. part .. ".jsonl", "wb"))
+local prompts = assert(io.open("data/hh_prompts_" .. part .. ".jsonl", "wb"))
+local turn = [[\n\nAssistant:]]
+local function split(text)
+  local at, from = nil, 1
+  while true do
+    local a, b = text:find(turn, from, true)
+    if not a then return at and text:sub(1, at), at and text:sub(at + 1) end
+    at, from = b, b + 1
+  end
+end
+for line in io.lines("data/hh_" .. part .. ".jsonl") do
+  local chosen, rejected = line:match('^%s*{%s*"chosen":%s*"(.*)",%s*"rejected":%s*"(.*)"%s*}%s*$')
+  local prompt, good = split(chosen)
+  local other, bad = split(rejected)
+  if prompt and prompt == other and good ~= bad then
+    labels:write('{"prompt": "', prompt, '", "completion": "', good, '", "label": true}\n')
+    labels:write('{"prompt": "', prompt, '", "completion": "', bad, '", "label": false}\n')
+    prompts:write('{"prompt": "', prompt, '"}\n')
+  end
+end
+LUA
+done
+# Sums in steps, right and wrong ones, from the examples next door.
+cp ../data/steps.jsonl ../data/steps_heldout.jsonl data/
 wc -l data/*.jsonl

@@ -183,7 +183,8 @@ end
 local function reward(plan, path, t, weight, name)
   if node.kind(t) == "scored" then
     at(plan, path, t, nil, nil)
-    return { model = t.model, weight = weight }
+    return { model = t.model, weight = weight, signed = t.signed, separator = t.separator,
+      steps = t.steps, implicit = t.implicit }
   end
   if node.kind(t) == "scorer" then
     plan.functions[name] = t.fn
@@ -261,7 +262,8 @@ local function objectives(plan, path, task)
   return out
 end
 
-local rollout_keys = { "samples", "temperature", "max_tokens", "top_k", "top_p", "min_p", "stop" }
+local rollout_keys = { "samples", "temperature", "max_tokens", "top_k", "top_p", "min_p", "stop",
+  "epochs", "minibatches", "max_kl", "dynamic" }
 local eval_keys = { "data", "every", "patience", "metric", "greater", "samples", "at_start" }
 
 local function rollout(plan, path, task)
@@ -269,9 +271,17 @@ local function rollout(plan, path, task)
   local t = node.table(task, "rollout", task.rollout, "rollout")
   node.keys(t, "rollout", rollout_keys)
   local r = { samples = 8, temperature = 1.0, max_tokens = 256, top_k = 0, top_p = 1.0, min_p = 0.0,
-    stop = node.list {} }
+    stop = node.list {}, epochs = 1, minibatches = 1, max_kl = 0.0 }
   copy(plan, path, t, rollout_keys, "rollout", r)
   if type(r.stop) == "string" then r.stop = { r.stop } end
+  if type(r.dynamic) == "table" then
+    local dynamic = node.table(t, "dynamic", t.dynamic, "rollout.dynamic")
+    node.keys(dynamic, "rollout.dynamic", { "part", "tries" })
+    r.dynamic = { part = dynamic.part == nil and null or dynamic.part, tries = dynamic.tries or 4 }
+    copy(plan, path .. ".dynamic", dynamic, { "part", "tries" }, "rollout.dynamic", {})
+  elseif r.dynamic == nil then
+    r.dynamic = null
+  end
   return r
 end
 

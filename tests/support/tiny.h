@@ -111,7 +111,7 @@ static void tiny_weights(tiny *t)
     dw_exec_finish(&x);
 }
 
-static tiny tiny_make(void)
+static inline tiny tiny_make(void)
 {
     tiny t = {0};
     char name[] = "/tmp/dowel-test-XXXXXX";
@@ -131,7 +131,7 @@ static tiny tiny_make(void)
     return t;
 }
 
-static void tiny_finish(tiny *t)
+static inline void tiny_finish(tiny *t)
 {
     dw_err err = {{0}};
     dw_remove_tree(t->dir, &err);
@@ -180,7 +180,7 @@ static inline dw_plan *tiny_plan(tiny *t, const char *tasks, const char *weights
     return plan;
 }
 
-static dw_run_options tiny_options(tiny *t, const char *run, uint64_t stop_at)
+static inline dw_run_options tiny_options(tiny *t, const char *run, uint64_t stop_at)
 {
     return (dw_run_options){.out = dw_path_join(&t->arena, t->dir, run),
                             .threads = 1,

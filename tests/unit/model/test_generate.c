@@ -382,6 +382,137 @@ static void test_cancel(void **state)
     dw_model_free(m);
 }
 
+/* ---- two models ---- */
+
+/* Log-probabilities of the whole vocabulary after n ids. */
+static void spread_after(dw_engine *e, const int32_t *id, uint32_t n, unsigned flags, double *logp)
+{
+    const dw_segment seg = {0, n, -1, 0};
+    const dw_forest f = {id, n, &seg, 1};
+    dw_head_pair pair[53];
+    dw_head_out out = {.logp = logp};
+    dw_err err = {{0}};
+    for (int32_t t = 0; t < 53; t++)
+        pair[t] = (dw_head_pair){n - 1, t};
+    assert_int_equal(dw_engine_forward(e, &f, flags, &err), 0);
+    assert_int_equal(
+        dw_engine_head(e, pair, 53, 1, (dw_head_wants){.entropy_grad = false}, &out, &err), 0);
+}
+
+static void generate_with(dw_model *m, dw_model *other, bool no_adapter, dw_sampling s, double c,
+                          dw_gen_item *it, size_t n)
+{
+    dw_generator *with;
+    dw_err err = {{0}};
+    assert_int_equal(dw_generator_create(other, &with, &err), 0);
+    s.with = with;
+    s.with_no_adapter = no_adapter;
+    s.mixture = c;
+    make_items(it, n);
+    generate(m, &s, it, n);
+    dw_generator_destroy(with);
+}
+
+static void finish_items(dw_gen_item *it, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        dw_gen_item_finish(&it[i]);
+}
+
+/* The reported numbers are the log-softmax of ((1 - c) z + c z') / T, computed from both models. */
+static void check_mixture(dw_model *m, dw_model *other, bool no_adapter, double c, double T,
+                          const dw_gen_item *it)
+{
+    dw_engine *e, *o;
+    dw_err err = {{0}};
+    int32_t id[LONG + 80];
+    double a[53], b[53];
+    assert_int_equal(dw_engine_create(m, &e, &err), 0);
+    assert_int_equal(dw_engine_create(other, &o, &err), 0);
+    memcpy(id, it->prompt, it->n_prompt * sizeof *id);
+    memcpy(id + it->n_prompt, it->id, it->n * sizeof *id);
+    for (uint32_t t = 0; t < it->n; t++) {
+        double sum = 0;
+        spread_after(e, id, (uint32_t)it->n_prompt + t, 0, a);
+        spread_after(o, id, (uint32_t)it->n_prompt + t, no_adapter ? DW_PASS_NO_ADAPTER : 0, b);
+        for (int k = 0; k < 53; k++)
+            sum += exp(a[k] = ((1 - c) * a[k] + c * b[k]) / T);
+        if (fabs(it->logp[t] - (a[it->id[t]] - log(sum))) > 1e-4)
+            fail_msg("token %u: %.9g, by hand %.9g", t, it->logp[t], a[it->id[t]] - log(sum));
+    }
+    dw_engine_destroy(e);
+    dw_engine_destroy(o);
+}
+
+static void test_mixture(void **state)
+{
+    const dw_lora_spec lora = {.rank = 4, .alpha = 8, .targets = DW_LORA_ALL};
+    const dw_description d = tiny_description(TINY_LLAMA);
+    (void)state;
+    for (int adapter = 0; adapter < 2; adapter++) {
+        dw_model *m = tiny_model(&exec, &d, adapter ? &lora : NULL, false, 5);
+        dw_model *other = adapter ? m : tiny_model(&exec, &d, NULL, false, 6);
+        dw_sampling s = {
+            .temperature = 1.3, .top_k = 30, .top_p = 1, .max_new = 80, .seed = 3, .max_live = 5};
+        dw_gen_item own[ITEMS], its[ITEMS], zero[ITEMS], one[ITEMS], half[ITEMS];
+        make_items(own, ITEMS);
+        make_items(its, ITEMS);
+        generate(m, &s, own, ITEMS);
+        s.no_adapter = adapter;
+        generate(other, &s, its, ITEMS);
+        s.no_adapter = false;
+        generate_with(m, other, adapter, s, 0, zero, ITEMS);
+        generate_with(m, other, adapter, s, 1, one, ITEMS);
+        generate_with(m, other, adapter, s, 0.4, half, ITEMS);
+        bool differ = false;
+        for (size_t i = 0; i < ITEMS; i++) {
+            assert_same(&own[i], &zero[i]);
+            assert_same(&its[i], &one[i]);
+            differ |= own[i].id[5] != its[i].id[5] && half[i].id[5] != own[i].id[5];
+        }
+        assert_true(differ);
+        for (size_t i = 0; i < 3; i++)
+            check_mixture(m, other, adapter, 0.4, 1.3, &half[i]);
+        finish_items(own, ITEMS);
+        finish_items(its, ITEMS);
+        finish_items(zero, ITEMS);
+        finish_items(one, ITEMS);
+        finish_items(half, ITEMS);
+        if (!adapter)
+            dw_model_free(other);
+        dw_model_free(m);
+    }
+}
+
+static void test_mixture_is_checked(void **state)
+{
+    dw_description d = tiny_description(TINY_LLAMA), wide = d;
+    wide.vocab = 54;
+    dw_model *m = tiny_model(&exec, &d, NULL, false, 5),
+             *o = tiny_model(&exec, &wide, NULL, false, 5);
+    dw_generator *g, *with;
+    dw_gen_item it;
+    dw_sampling s = {.temperature = 1, .top_p = 1, .max_new = 2, .mixture = 0.5};
+    dw_err err = {{0}};
+    (void)state;
+    make_items(&it, 1);
+    assert_int_equal(dw_generator_create(m, &g, &err), 0);
+    assert_int_equal(dw_generator_create(o, &with, &err), 0);
+    s.with = with;
+    assert_int_equal(dw_generate(g, &s, &it, 1, NULL, NULL, &err), DW_E_INPUT);
+    assert_non_null(strstr(err.text, "vocabularies of 53 and 54"));
+    dw_generator_destroy(with);
+    assert_int_equal(dw_generator_create(m, &with, &err), 0);
+    s.with = with;
+    s.mixture = 1.5;
+    assert_int_equal(dw_generate(g, &s, &it, 1, NULL, NULL, &err), DW_E_INPUT);
+    assert_non_null(strstr(err.text, "mixture is 1.5"));
+    dw_generator_destroy(with);
+    dw_generator_destroy(g);
+    dw_model_free(m);
+    dw_model_free(o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +524,8 @@ int main(void)
         cmocka_unit_test(test_positions),
         cmocka_unit_test(test_stop_strings),
         cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_mixture),
+        cmocka_unit_test(test_mixture_is_checked),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

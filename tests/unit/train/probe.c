@@ -1,9 +1,9 @@
 /* An objective for tests: a smooth loss over whichever columns its options name.
  *
- * For every column x with a gradient that is asked for, (1 + column) * sum (x^2 / 2 + 0.3 x) / N
- * over its counted rows; every constant column k of tokens adds 0.1 * sum k * (first column) / N.
- * `coupled` squares the sum, so that the loss needs the whole step. Its survey adds up REF_LOGP and
- * LOGP of MISMATCHED sequences. */
+ * For every column x with a gradient that is asked for, (1 + column) * sum u (x^2 / 2 + 0.3 x) / N
+ * over its counted rows, where u differs from row to row and from answer to answer; every constant
+ * column k of tokens adds 0.1 * sum k * (first column) / N. `coupled` squares the sum, so that the
+ * loss needs the whole step. Its survey adds up REF_LOGP and LOGP of MISMATCHED sequences. */
 #include <dowel/plugin.h>
 #include <math.h>
 
@@ -56,6 +56,17 @@ static bool counts(const dowel_batch *in, uint32_t column, uint32_t row)
     return by_mark || in->mask[row];
 }
 
+/* Of a row: where it stands in its sequence, and in which one. */
+static double place(const dowel_batch *in, uint32_t column, uint32_t row)
+{
+    bool by_mark = column == DOWEL_SCORE || column == DOWEL_CHOICES;
+    const uint32_t *start = by_mark ? in->mark_start : in->start;
+    uint32_t s = 0;
+    while (start[s + 1] <= row)
+        s++;
+    return (1 + 0.1 * (row - start[s])) * (1 + 0.4 * (double)(in->id[s] % 3));
+}
+
 static double sum_column(const dowel_batch *in, uint32_t c, double n)
 {
     const dowel_column *col = &in->col[c];
@@ -63,7 +74,7 @@ static double sum_column(const dowel_batch *in, uint32_t c, double n)
     for (uint32_t r = 0; r < col->rows; r++)
         for (uint32_t k = 0; counts(in, c, r) && k < col->width; k++) {
             double x = col->x[r * col->width + k];
-            sum += (1 + c) * (1 + k) * (x * x / 2 + 0.3 * x) / n;
+            sum += place(in, c, r) * (1 + c) * (1 + k) * (x * x / 2 + 0.3 * x) / n;
         }
     return sum;
 }
@@ -74,7 +85,7 @@ static void add_grad(const dowel_batch *in, uint32_t c, double scale)
     for (uint32_t r = 0; r < col->rows; r++)
         for (uint32_t k = 0; counts(in, c, r) && k < col->width; k++)
             col->grad[r * col->width + k] +=
-                scale * (1 + c) * (1 + k) * (col->x[r * col->width + k] + 0.3);
+                scale * place(in, c, r) * (1 + c) * (1 + k) * (col->x[r * col->width + k] + 0.3);
 }
 
 /* Constants times the first column, which is then LOGP. */

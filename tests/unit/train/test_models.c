@@ -10,7 +10,9 @@
 
 #include "base/rng.h"
 #include "tiny.h"
+#include "train/constants.h"
 #include "train/live.h"
+#include "train/observe.h"
 #include "train/reference.h"
 #include "train/score.h"
 
@@ -38,6 +40,9 @@ static void bench_begin(bench *b, const char *task, const char *rest)
         &b->t, "steps.jsonl",
         "{\"prompt\":\"2+3*4?\",\"steps\":[\"3*4=12\",\"2+12=14\"],\"labels\":[1,0]}\n"
         "{\"prompt\":\"7-1?\",\"steps\":[\"7-1=5\",\"so 5\",\"five\"],\"labels\":[1,1,0]}\n");
+    tiny_write(&b->t, "hinted.jsonl",
+               "{\"prompt\":\"2+2?\",\"completion\":\"4!\",\"hint\":\"four it is. 2+2?\"}\n"
+               "{\"prompt\":\"sky?\",\"completion\":\"blue\",\"hint\":\"it shines. sky?\"}\n");
     b->plan = tiny_plan(&b->t, task, "\"main\":1", rest);
     b->o = tiny_options(&b->t, "run", 0);
     b->o.plugin_dir = plugin_dir;
@@ -148,12 +153,12 @@ static void check_gradient(const char *task, const char *rest, size_t moving)
 
 static void a_value_head_on_the_model(void **state)
 {
-    check_gradient(PROBE(CHATS, "", "\"columns\":5,\"value_width\":2"), "", 1);
+    check_gradient(PROBE(PAIRS, "", "\"columns\":5,\"value_width\":2"), "", 1);
 }
 
 static void a_critic_of_its_own(void **state)
 {
-    check_gradient(PROBE(CHATS, ",\"critic\":\"second\"", "\"columns\":7"), SECOND, 2);
+    check_gradient(PROBE(PAIRS, ",\"critic\":\"second\"", "\"columns\":7"), SECOND, 2);
     check_gradient(
         PROBE(CHATS, ",\"critic\":\"second\"", "\"columns\":7,\"together\":2,\"coupled\":true"),
         SECOND, 2);
@@ -179,11 +184,81 @@ static void divergences(void **state)
     for (int k = 0; k < 3; k++) {
         char task[1024];
         snprintf(task, sizeof task,
-                 PROBE(CHATS, ",\"teacher\":\"second\"", "\"columns\":33,\"divergence\":%s"),
+                 PROBE(PAIRS, ",\"teacher\":\"second\"", "\"columns\":33,\"divergence\":%s"),
                  kind[k]);
         check_gradient(task, SECOND, 1);
     }
     check_gradient(PROBE(CHATS, "", "\"columns\":32,\"divergence\":2,\"against\":1"), "", 1);
+}
+
+/* One answer by itself: rows are positions. */
+static void forward_alone(bench *b, const dw_live_model *m, const dw_packable *p)
+{
+    dw_err err = {{0}};
+    size_t n = p->n_prompt + (size_t)p->n_completion;
+    int32_t *id = dw_arena_alloc(&b->t.arena, n * sizeof *id);
+    memcpy(id, p->prompt, p->n_prompt * sizeof *id);
+    memcpy(id + p->n_prompt, p->completion, p->n_completion * sizeof *id);
+    dw_segment seg = {0, (uint32_t)n, -1, 0};
+    const dw_forest f = {id, n, &seg, 1};
+    tiny_must(dw_engine_forward(m->e, &f, 0, &err), &err);
+}
+
+static double read_alone(const dw_live_model *m, dw_read which, uint32_t row)
+{
+    dw_err err = {{0}};
+    double out;
+    tiny_must(dw_engine_read(m->e, which, &row, 1, &out, &err), &err);
+    return out;
+}
+
+static double logp_alone(const dw_live_model *m, uint32_t row, int32_t token)
+{
+    dw_err err = {{0}};
+    double out;
+    dw_head_out h = {.logp = &out};
+    dw_head_pair pair = {row, token};
+    tiny_must(dw_engine_head(m->e, &pair, 1, 1, (dw_head_wants){.entropy_grad = false}, &h, &err),
+              &err);
+    return out;
+}
+
+static bool near(double a, double b)
+{
+    return fabs(a - b) < 1e-4 * fmax(1, fabs(b));
+}
+
+/* The teacher reads a prompt of its own; the student's gradient is through the student's. */
+static void a_teacher_with_prompts_of_its_own(void **state)
+{
+#define HINTED                                                                                     \
+    "\"completions\",\"files\":[\"DIR/hinted.jsonl\"],\"columns\":{\"prompt\":{\"field\":"         \
+    "\"prompt\"},\"completion\":{\"field\":\"completion\"},\"teacher_prompt\":{\"field\":"         \
+    "\"hint\"}}"
+    check_gradient(PROBE(HINTED, ",\"teacher\":\"second\"", "\"columns\":32,\"divergence\":1"),
+                   SECOND, 1);
+    bench b;
+    dw_err err = {{0}};
+    bench_open(&b,
+               PROBE(HINTED, ",\"teacher\":\"self\"",
+                     "\"columns\":524321,\"divergence\":1,\"detached\":0"),
+               "");
+    dw_set s;
+    tiny_must(dw_set_from_rows(&s, &b.l.job.task[0], &b.t.arena, 0, 2, 0, &err), &err);
+    tiny_must(dw_constants_fill(&s, false, &err), &err);
+    for (size_t i = 0; i < s.n_seq; i++) {
+        const dw_row *r = s.seq[i].row;
+        dw_packable p = s.pack[i];
+        assert_true(r->n_teacher_prompt > 0 && p.prompt != r->teacher_prompt);
+        p.prompt = r->teacher_prompt;
+        p.n_prompt = r->n_teacher_prompt;
+        forward_alone(&b, b.l.job.task[0].model, &p);
+        for (uint32_t k = 0; k < p.n_completion; k++)
+            assert_true(
+                near(s.teacher_logp[s.seq[i].tok + k],
+                     logp_alone(b.l.job.task[0].model, p.n_prompt + k - 1, p.completion[k])));
+    }
+    bench_close(&b);
 }
 
 static void teacher_and_reference_log_probabilities(void **state)
@@ -191,6 +266,71 @@ static void teacher_and_reference_log_probabilities(void **state)
     /* LOGP, REF_LOGP, TEACHER_LOGP */
     check_gradient(PROBE(CHATS, ",\"teacher\":\"second\"", "\"columns\":589825"), SECOND, 1);
     check_gradient(PROBE(CHATS, ",\"reference\":\"second\"", "\"columns\":65537"), SECOND, 1);
+}
+
+/* ---- every column is read where plugin.h says ---- */
+
+/* All pairs of three rows in one micro-batch, the prompts shared. */
+static dw_observed observe_rows(bench *b, dw_set *s, const dw_view *v)
+{
+    dw_err err = {{0}};
+    dw_pack p;
+    dw_observed seen;
+    tiny_must(dw_set_from_rows(s, &b->l.job.task[0], &b->t.arena, 0, 3, 0, &err), &err);
+    dw_pack_build(&b->t.arena, s->pack, s->n_seq, &p);
+    tiny_must(dw_observe(v, &b->t.arena, &p, s->mark, false, &seen, &err), &err);
+    return seen;
+}
+
+static void values_and_choices_are_read_in_place(void **state)
+{
+    bench b;
+    bench_open(&b, PROBE(PAIRS, "", "\"columns\":69,\"choices\":\"yn\""), "");
+    stir_all(&b);
+    const dw_live_task *t = &b.l.job.task[0];
+    const dw_view v = {.columns = t->columns,
+                       .e = t->model->e,
+                       .critic = t->critic->e,
+                       .value_by = t->value_by,
+                       .value_width = 1,
+                       .choice = t->choice,
+                       .n_choice = 2,
+                       .temperature = 1};
+    dw_set s;
+    dw_observed seen = observe_rows(&b, &s, &v);
+    assert_int_equal(seen.n_mark, s.n_seq);
+    for (size_t i = 0; i < s.n_seq; i++) {
+        const dw_packable *p = &s.pack[i];
+        uint32_t at = s.seq[i].tok, last = p->n_prompt + p->n_completion - 1;
+        forward_alone(&b, t->model, p);
+        for (uint32_t k = 0; k < p->n_completion; k++) {
+            uint32_t before = p->n_prompt + k - 1; /* the state before the token */
+            double value = read_alone(t->model, DW_READ_VALUE, before);
+            assert_true(near(seen.x[DW_SEEN_VALUE][at + k], value));
+            double logp = logp_alone(t->model, before, p->completion[k]);
+            assert_true(near(seen.x[DW_SEEN_LOGP][at + k], logp));
+        }
+        assert_true(near(seen.x[DW_SEEN_CHOICES][2 * i], logp_alone(t->model, last, 'y')));
+        assert_true(near(seen.x[DW_SEEN_CHOICES][2 * i + 1], logp_alone(t->model, last, 'n')));
+    }
+    bench_close(&b);
+}
+
+static void scores_are_read_in_place(void **state)
+{
+    bench b;
+    bench_open(&b, PROBE(PAIRS, "", "\"columns\":8"), "");
+    stir_all(&b);
+    const dw_live_task *t = &b.l.job.task[0];
+    const dw_view v = {.columns = t->columns, .e = t->model->e, .score_width = 1};
+    dw_set s;
+    dw_observed seen = observe_rows(&b, &s, &v);
+    for (size_t i = 0; i < s.n_seq; i++) {
+        forward_alone(&b, t->model, &s.pack[i]);
+        uint32_t last = s.pack[i].n_prompt + s.pack[i].n_completion - 1;
+        assert_true(near(seen.x[DW_SEEN_SCORE][i], read_alone(t->model, DW_READ_SCORE, last)));
+    }
+    bench_close(&b);
 }
 
 /* ---- one pass, two passes, any cut ---- */
@@ -425,7 +565,10 @@ int main(void)
         cmocka_unit_test(a_reward_model),
         cmocka_unit_test(choices_of_tokens),
         cmocka_unit_test(divergences),
+        cmocka_unit_test(a_teacher_with_prompts_of_its_own),
         cmocka_unit_test(teacher_and_reference_log_probabilities),
+        cmocka_unit_test(values_and_choices_are_read_in_place),
+        cmocka_unit_test(scores_are_read_in_place),
         cmocka_unit_test(cuts_change_nothing),
         cmocka_unit_test(choices_of_two_objectives),
         cmocka_unit_test(a_frozen_model_stands_still),

@@ -167,13 +167,89 @@ static void test_refused_tasks(void **state)
             "tasks.main.data.columns: lists are ordered by 'ranks' or by 'scores', not by both");
 }
 
+#define WITH_MODELS(task, models)                                                                  \
+    "{" MODEL "," OPT "," PHASES ",\"models\":{" models "},\"tasks\":{\"main\":{" TASK task "}}}"
+#define CRITIC "\"critic\":{\"path\":\"/c\"}"
+
+static void test_models(void **state)
+{
+    dw_plan *p = good(WITH_MODELS(
+        ",\"critic\":\"critic\",\"teacher\":\"self\",\"teacher_update\":{},"
+        "\"reference\":\"old\"",
+        "\"old\":{\"path\":\"/o\"},\"critic\":{\"path\":\"/c\",\"freeze\":[[0,9],[20,30]],"
+        "\"optimizer\":{\"lr\":0.5,\"clip\":0}}"));
+    assert_int_equal(p->n_model, 3);
+    const dw_plan_model *c = &p->model[1];
+    assert_string_equal(c->name, "critic");
+    assert_true(c->trains && c->own_optimizer && c->optimizer.lr.from == 0.5);
+    assert_true(c->n_freeze == 2 && c->freeze[1][0] == 20 && c->freeze[1][1] == 30);
+    assert_true(!p->model[2].trains && p->model[2].optimizer.lr.from == 1e-5);
+    const dw_plan_task *t = &p->task[0];
+    assert_true(t->model == 0 && t->critic == 1 && t->reference == 2);
+    assert_int_equal(t->teacher, DW_MODEL_SELF);
+    assert_true(t->teacher_update.kind == DW_UPDATE_MIX && t->teacher_update.alpha == 0.05);
+    assert_true(t->teacher_update.every == 1 && t->reference_update.kind == DW_UPDATE_NONE);
+    dw_buf one = {0}, two = {0};
+    dw_plan_print(p, &one);
+    dw_plan *q = good(one.ptr);
+    dw_plan_print(q, &two);
+    assert_string_equal(one.ptr, two.ptr);
+    dw_plan_free(p);
+    dw_plan_free(q);
+    dw_buf_finish(&one);
+    dw_buf_finish(&two);
+}
+
+static void test_refused_models(void **state)
+{
+    refused(WITH_MODELS(",\"critic\":\"critc\"", CRITIC),
+            "tasks.main.critic: no model 'critc' in 'models', did you mean 'critic'?");
+    refused(WITH_MODELS(",\"teacher\":\"zebra\"", ""),
+            "tasks.main.teacher: no model 'zebra' (this plan has one model, 'policy')");
+    refused(WITH_MODELS("", CRITIC), "models.critic: no task uses this model");
+    refused(WITH_MODELS(",\"model\":\"critic\"", CRITIC), "model: no task uses this model");
+    refused(WITH_MODELS(",\"critic\":\"critic\"", "\"critic\":{\"path\":\"/c\",\"trains\":false}"),
+            "models.critic.trains: task 'main' trains this model");
+    refused(WITH_MODELS(",\"teacher\":\"big\"", "\"big\":{\"path\":\"/b\",\"trains\":true}"),
+            "models.big.trains: no task trains this model: none names it as its model or critic");
+    refused(WITH_MODELS(",\"teacher\":\"big\"", "\"big\":{\"path\":\"/b\",\"adapter\":{}}"),
+            "models.big.adapter: nothing trains this model");
+    refused(WITH_MODELS(",\"teacher\":\"big\"", "\"big\":{\"path\":\"/b\",\"freeze\":[[0,1]]}"),
+            "models.big.freeze: nothing trains this model");
+    refused(
+        WITH_MODELS(",\"critic\":\"critic\",\"reference\":\"critic\"", CRITIC),
+        "tasks.main.reference: 'critic' is trained by task 'main', and a reference stands still "
+        "(null is the start of the task's own model)");
+    refused(WITH_MODELS("", "\"policy\":{\"path\":\"/c\"}"),
+            "models: 'policy' cannot name a model (a letter, then letters, digits, _ and -; not "
+            "'policy', which is 'model', nor 'self' or 'ema')");
+    refused(
+        WITH_MODELS(",\"critic\":\"critic\"", "\"critic\":{\"path\":\"/c\",\"freeze\":[[5,5]]}"),
+        "models.critic.freeze: expected ranges of steps [from, to), whole numbers with 0 <= from "
+        "< to, as in [[0, 100]]");
+    refused(WITH_MODELS(",\"reference_update\":{\"kind\":\"bema\",\"alpha\":1}", ""),
+            "tasks.main.reference_update.alpha: belongs to the kind 'mix'");
+    refused(
+        WITH_MODELS(",\"reference\":\"big\",\"reference_update\":{}", "\"big\":{\"path\":\"/b\"}"),
+        "tasks.main.reference_update: only the start of the task's model can follow it, not a "
+        "reference with a name");
+    refused(WITH_MODELS(",\"teacher_update\":{}", ""),
+            "tasks.main.teacher_update: only the teacher \"self\" follows the task's model");
+    refused(
+        "{\"dowel\":1,\"model\":{\"path\":\"/m\",\"adapter\":{}}," OPT "," PHASES
+        ",\"tasks\":{\"main\":{" TASK ",\"reference_update\":{}}}}",
+        "tasks.main.reference_update: not with an adapter: the average of its two factors is not "
+        "the average of the adapter; train the model in full");
+    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{},\"rewards\":{\"r\":{\"model\":\"rm\"}}"),
+            "tasks.main.rewards.r.model: no model 'rm' (this plan has one model, 'policy')");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_print_is_a_fixed_point),
-        cmocka_unit_test(test_refused_root),
-        cmocka_unit_test(test_refused_tasks),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_print_is_a_fixed_point),
+        cmocka_unit_test(test_refused_root), cmocka_unit_test(test_refused_tasks),
+        cmocka_unit_test(test_models),       cmocka_unit_test(test_refused_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

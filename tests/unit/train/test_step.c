@@ -181,7 +181,7 @@ static void check_ratio(const char *rest)
         if (b.l.job.task[i].plan->rollout)
             t = &b.l.job.task[i];
     dw_set s;
-    tiny_must(dw_rollout_step(t, &b.t.arena, 40, 0, &s, &err), &err);
+    tiny_must(dw_rollout_step(t, &b.t.arena, 40, 2, 0, &s, &err), &err);
     assert_true(s.n_seq == 8 && s.n_tok > 16);
     for (size_t i = 0; i < s.n_seq;) { /* cut where a training step would */
         size_t end = dw_pack_cut(s.pack, s.n_seq, i, 50);
