@@ -257,6 +257,7 @@ static struct slope sided(const struct opts *o, int64_t form, const struct pair 
 struct ranked {
     double x;
     uint32_t of;
+    uint64_t id; /* breaks ties, so that the order of the batch does not */
 };
 
 static int by_value(const void *a, const void *b)
@@ -264,7 +265,7 @@ static int by_value(const void *a, const void *b)
     const struct ranked *x = a, *y = b;
     if (x->x != y->x)
         return x->x < y->x ? -1 : 1;
-    return x->of < y->of ? -1 : x->of > y->of;
+    return x->id < y->id ? -1 : x->id > y->id;
 }
 
 /* Paired: the policy's margins against the reference's. Unpaired: wanted log-ratios against
@@ -277,8 +278,9 @@ static double aot(const struct opts *o, const dowel_batch *in, const struct pair
     double *grad = dowel_grad(in, DOWEL_LOGP), loss = 0;
     for (uint32_t i = 0; i < n; i++) {
         const struct half *c = &list[i].chosen, *r = &list[i].rejected;
-        a[i] = (struct ranked){paired ? c->logp - r->logp : c->ratio, i};
-        b[i] = (struct ranked){paired ? c->logp - c->ratio - (r->logp - r->ratio) : r->ratio, i};
+        a[i] = (struct ranked){paired ? c->logp - r->logp : c->ratio, i, in->id[c->seq]};
+        b[i] = (struct ranked){paired ? c->logp - c->ratio - (r->logp - r->ratio) : r->ratio, i,
+                               in->id[r->seq]};
     }
     qsort(a, n, sizeof *a, by_value);
     qsort(b, n, sizeof *b, by_value);

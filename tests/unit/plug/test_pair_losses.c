@@ -154,6 +154,27 @@ static void test_golden_aot(void **state)
                0.6822260502, u);
 }
 
+/* Of equal answers the one with the lower id comes first, wherever it stands in the batch: the
+ * place decides which weight meets which answer. */
+static void test_aot_ties(void **state)
+{
+    fixture *f = *state;
+    const double x[] = {0.4, 0.1, 0.4, 0.9, 2.0, -0.3}, zero[6] = {0};
+    static const char *const options[] = {"{\"loss\":\"aot\"}", "{\"loss\":\"aot_unpaired\"}"};
+    for (int k = 0; k < 2; k++) {
+        batch *t = short_pairs(&f->arena, 3, x, zero);
+        double *w = column(&f->arena, t, DOWEL_WEIGHT, false);
+        w[0] = w[1] = 2;
+        dw_instance *i = instance_make(f, "dpo", options[k], NULL);
+        survey_of(i, t, &f->arena);
+        batch *moved = batch_part(&f->arena, t, (uint32_t[]){2, 3, 4, 5, 0, 1}, 6);
+        close_to(loss_of(i, moved), loss_of(i, t));
+        for (uint32_t s = 0; s < 6; s++)
+            close_to(moved->col[DOWEL_LOGP].grad[s], t->col[DOWEL_LOGP].grad[moved->from[s]]);
+        dw_instance_destroy(i);
+    }
+}
+
 /* Sequences of three and two tokens. */
 static batch *policy_pair(dw_arena *a)
 {
@@ -545,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_golden_ratios),
         cmocka_unit_test(test_golden_likelihoods),
         cmocka_unit_test(test_golden_aot),
+        cmocka_unit_test(test_aot_ties),
         cmocka_unit_test(test_golden_ld),
         cmocka_unit_test(test_golden_tpo),
         cmocka_unit_test(test_golden_lists),
