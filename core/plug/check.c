@@ -21,7 +21,7 @@
 
 /* ---- a test's words ---- */
 
-static char *format(dw_check *c, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static char *format(dw_check *c, const char *fmt, va_list ap)
 {
     char text[2048];
     vsnprintf(text, sizeof text, fmt, ap);

@@ -306,9 +306,16 @@ bool dw_test_params_random(dw_check *c)
     return try_settings(c, DW_CHECK_EXTREME, 50);
 }
 
+/* Lists of texts may be copies. */
 static bool same_request(const dowel_request *a, const dowel_request *b)
 {
-    return memcmp(a, b, sizeof *a) == 0;
+    return a->columns == b->columns && a->detached == b->detached && a->together == b->together &&
+           a->extras == b->extras && a->value_width == b->value_width &&
+           a->score_width == b->score_width && a->divergence == b->divergence &&
+           a->against == b->against && a->beta == b->beta && a->temperature == b->temperature &&
+           a->mixture == b->mixture && a->top_k == b->top_k && a->tail == b->tail &&
+           a->extra_samples == b->extra_samples && !a->choices == !b->choices &&
+           !a->fields == !b->fields;
 }
 
 /* A scheduled option is observed at both of its ends, one after the other. */
@@ -353,9 +360,7 @@ static bool observe_kind(dw_check *c, const dw_setting *s, bool estimator)
     for (int k = 0; k < 3; k++)
         if (dw_call_observe(k < 2 ? i : j, estimator, &ask[k], &err) < 0)
             return dw_check_fail(c, "options %s: %s", s->text, err.text);
-    for (int k = 1; k < 3; k++) { /* texts may be copies */
-        ask[k].choices = ask[0].choices;
-        ask[k].fields = ask[0].fields;
+    for (int k = 1; k < 3; k++) {
         if (!same_request(&ask[0], &ask[k]))
             return dw_check_fail(c,
                                  "options %s: observe asks for columns 0x%llx, then for 0x%llx, or "

@@ -59,10 +59,13 @@ static void put(dw_check *c, dw_result *r, double x, const char *name)
 
 static bool equal(double a, double b, double scale, double tol)
 {
-    if (memcmp(&a, &b, sizeof a) == 0)
+    uint64_t bits[2];
+    memcpy(&bits[0], &a, sizeof a);
+    memcpy(&bits[1], &b, sizeof b);
+    if (bits[0] == bits[1] || (isnan(a) && isnan(b)))
         return true;
     if (tol == 0)
-        return isnan(a) && isnan(b);
+        return false;
     return fabs(a - b) <= tol * fmax(scale, fmax(fabs(a), fabs(b)));
 }
 
