@@ -7,21 +7,24 @@
 
 /* ---- samples ---- */
 
+#define TEXT(s)                                                                                    \
+    {                                                                                              \
+        s, sizeof(s) - 1                                                                           \
+    }
 static const dowel_text completions[] = {
-    {"", 0},
-    {"42", 2},
-    {"The answer is 42.", 17},
-    {"<think>seven times six</think><answer>42</answer>", 49},
-    {"<think>\nno end", 14},
-    {"one two two two two two two two two two", 39},
-    {"a\0b\0", 4},
-    {"\xff\xfe broken \xc3", 11},
-    {"Gr\xc3\xbc\xc3\x9f"
-     "e, \xe4\xbd\xa0\xe5\xa5\xbd! 3.14 or -7",
-     31},
-    {"Step 1: add.\n\nStep 2: multiply.\n\n#### 42", 40},
-    {"   \n\t ", 6},
-    {"1e999 -0 1,234.5 0x10 nan inf", 29},
+    TEXT(""),
+    TEXT("42"),
+    TEXT("The answer is 42."),
+    TEXT("<think>seven times six</think><answer>42</answer>"),
+    TEXT("<think>\nno end"),
+    TEXT("one two two two two two two two two two"),
+    TEXT("a\0b\0"),
+    TEXT("\xff\xfe broken \xc3"),
+    TEXT("Gr\xc3\xbc\xc3\x9f"
+         "e, \xe4\xbd\xa0\xe5\xa5\xbd! 3.14 or -7"),
+    TEXT("Step 1: add.\n\nStep 2: multiply.\n\n#### 42"),
+    TEXT("   \n\t "),
+    TEXT("1e999 -0 1,234.5 0x10 nan inf"),
 };
 enum { N_TEXT = sizeof completions / sizeof *completions, LONG = 20000 };
 
@@ -79,7 +82,7 @@ dw_samples dw_check_samples(dw_check *c, const dw_setting *set, uint64_t key, ui
         *s = (dowel_sample){.size = sizeof *s,
                             .group = k / 3,
                             .id = key + k,
-                            .prompt = {"What is 6 times 7?", 18},
+                            .prompt = TEXT("What is 6 times 7?"),
                             .completion = text_of(c, key, k + shift),
                             .meta = meta_of(c, set, key, k),
                             .stop = 1 + k % 3};
