@@ -121,10 +121,12 @@ static void value_to_text(lua_State *L, int fn, int result)
     if (lua_type(L, result) == LUA_TSTRING)
         return;
     dw_buf_clear(b);
-    if (lua_isnil(L, result))
+    if (lua_isnil(L, result)) {
         dw_buf_adds(b, "null");
-    else if (!dw_value_to_json(L, result, b))
-        luaL_error(L, "%s: the column's value: %s", defined(L, fn), lua_tostring(L, -1));
+    } else if (!dw_value_to_json(L, result, b)) {
+        const char *why = lua_tostring(L, -1); /* defined() pushes, too */
+        luaL_error(L, "%s: the column's value: %s", defined(L, fn), why);
+    }
     lua_pushlstring(L, b->ptr, b->len);
     lua_replace(L, result);
 }
