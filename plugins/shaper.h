@@ -6,10 +6,12 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define SHAPING_MOST 1e12 /* further off than this no weight means anything */
+
 /* Doubles only: it is saved as it lies in memory. */
 struct shaping_state {
     double n, mean, m2; /* of all raw scores so far (Welford) */
-    double kl_factor;   /* what the controller has made of the weight */
+    double kl_factor;   /* what the controller has made of the weight, up to SHAPING_MOST */
 };
 
 static inline struct shaping_state shaping_start(void)
@@ -54,7 +56,9 @@ static inline dowel_status shaping_load(struct shaping_state *st, dowel_source *
     dowel_status rc = from->read(from, &s, sizeof s);
     if (rc < 0)
         return dowel_fail(err, rc, "the state of the rewards cannot be read");
-    if (!(s.n >= 0 && s.m2 >= 0 && s.kl_factor >= 0 && isfinite(s.mean + s.m2 + s.kl_factor)))
+    bool sane = s.n >= 0 && s.n <= 1e15 && s.m2 >= 0 && s.m2 <= 1e100 && fabs(s.mean) <= 1e50 &&
+                s.kl_factor >= 0 && s.kl_factor <= SHAPING_MOST;
+    if (!sane)
         return dowel_fail(err, DOWEL_E_STATE, "the saved state of the rewards is damaged");
     *st = s;
     return DOWEL_OK;

@@ -61,7 +61,7 @@ static inline void shaping_adapt(const struct shaping *o, struct shaping_state *
     if (o->kl_target <= 0 || n <= 0)
         return;
     double off = fmin(fmax(kl_sum / n / o->kl_target - 1, -0.2), 0.2);
-    st->kl_factor *= fmax(1 + off * n / o->kl_horizon, 0);
+    st->kl_factor = fmin(st->kl_factor * fmax(1 + off * n / o->kl_horizon, 0), SHAPING_MOST);
 }
 
 /* ---- scores ---- */
