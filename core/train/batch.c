@@ -71,13 +71,13 @@ static void put_token_constants(dw_batch *out, const dw_set *s, size_t tok, cons
 {
     uint32_t heads = s->task->value_width;
     const struct {
-        int column;
         const double *x;
+        int column;
         uint32_t width;
-    } all[] = {{DOWEL_REF_LOGP, s->ref_logp, 1},         {DOWEL_OLD_LOGP, s->old_logp, 1},
-               {DOWEL_SAMPLER_LOGP, s->sampler_logp, 1}, {DOWEL_TEACHER_LOGP, s->teacher_logp, 1},
-               {DOWEL_OLD_VALUE, s->old_value, heads},   {DOWEL_RETURN, s->ret, heads},
-               {DOWEL_ADVANTAGE, s->advantage, 1}};
+    } all[] = {{s->ref_logp, DOWEL_REF_LOGP, 1},         {s->old_logp, DOWEL_OLD_LOGP, 1},
+               {s->sampler_logp, DOWEL_SAMPLER_LOGP, 1}, {s->teacher_logp, DOWEL_TEACHER_LOGP, 1},
+               {s->old_value, DOWEL_OLD_VALUE, heads},   {s->ret, DOWEL_RETURN, heads},
+               {s->advantage, DOWEL_ADVANTAGE, 1}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (asked(u, all[i].column) && all[i].x)
             put(out, all[i].column, all[i].x + tok * all[i].width, n, all[i].width);
