@@ -163,7 +163,7 @@ static void check_cuts(const char *tasks, const char *weights)
     bench_close(&b);
 }
 
-static void cuts_change_nothing(void **state)
+static void trap_t39_cuts_change_nothing(void **state)
 {
     check_cuts(TINY_SFT, "\"sft\":1");
     check_cuts(TINY_DPO, "\"dpo\":1");
@@ -198,7 +198,7 @@ static void check_ratio(const char *rest)
     bench_close(&b);
 }
 
-static void fresh_rollouts_have_ratio_one(void **state)
+static void trap_t36_fresh_rollouts_have_ratio_one(void **state)
 {
     check_ratio("");
     check_ratio("LORA");
@@ -208,7 +208,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(mixture_is_the_weighted_sum),
                                        cmocka_unit_test(objectives_of_one_task_add_up),
-                                       cmocka_unit_test(cuts_change_nothing),
-                                       cmocka_unit_test(fresh_rollouts_have_ratio_one)};
+                                       cmocka_unit_test(trap_t39_cuts_change_nothing),
+                                       cmocka_unit_test(trap_t36_fresh_rollouts_have_ratio_one)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
