@@ -121,7 +121,7 @@ static void each_adapter(dw_model *m, each_fn fn, void *ctx)
 static void count_panels(dw_model *m, dw_matrix *x, void *ctx)
 {
     size_t *at = ctx;
-    x->panels = (dw_panels){.n_out = x->rows, .k = x->cols, .type = DW_PANEL_REAL};
+    x->panels = (dw_panels){.n_out = x->rows, .k = x->cols, .type = DW_PANEL_REAL, .rows = x->w};
     *at += align64(dw_panels_bytes(x->rows, x->cols, DW_PANEL_REAL));
 }
 

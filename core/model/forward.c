@@ -39,7 +39,6 @@ dw_attention dw_attention_of(const dw_model *m, uint32_t layer)
 dw_head_spec dw_head_of(const dw_model *m, double temperature)
 {
     return (dw_head_spec){.w = &m->head.panels,
-                          .w_rows = m->head.w,
                           .bias = m->head_bias.w,
                           .vocab = m->desc.vocab,
                           .d = m->desc.d,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "model/safetensors_internal.h"
+#include "tensor/bf16.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tensors are read and written as little-endian memory"
@@ -38,16 +39,6 @@ static uint32_t round_bits(uint32_t u, uint32_t drop)
 {
     uint32_t half = 1u << (drop - 1), odd = u >> drop & 1;
     return (u + half - 1 + odd) >> drop;
-}
-
-static uint16_t float_to_bf16(float f)
-{
-    uint32_t u = to_bits(f);
-    if ((u & 0x7fffffff) > 0x7f800000) {
-        uint32_t cut = u >> 16;
-        return (uint16_t)(cut & 0x7f ? cut : cut | 0x40);
-    }
-    return (uint16_t)round_bits(u, 16);
 }
 
 static uint16_t float_to_half(float f)
@@ -96,7 +87,7 @@ dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err)
         for (size_t i = 0; i < n; i++) {
             uint16_t h;
             memcpy(&h, p + 2 * i, 2);
-            out[i] = e->dtype == DW_DT_F16 ? half_to_float(h) : from_bits((uint32_t)h << 16);
+            out[i] = e->dtype == DW_DT_F16 ? half_to_float(h) : dw_bf16_widen(h);
         }
         return DW_OK;
     default:
@@ -116,7 +107,7 @@ void dw_st_encode(dw_dtype dtype, const dw_real *in, size_t n, unsigned char *ou
             memcpy(out + 8 * i, &f, 8);
         } else {
             uint16_t h =
-                dtype == DW_DT_F16 ? float_to_half((float)in[i]) : float_to_bf16((float)in[i]);
+                dtype == DW_DT_F16 ? float_to_half((float)in[i]) : dw_bf16_round((float)in[i]);
             memcpy(out + 2 * i, &h, 2);
         }
     }
