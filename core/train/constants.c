@@ -52,6 +52,7 @@ dw_status dw_constants_fill(dw_set *s, bool keep, dw_err *err)
         s->teacher_logp = column(s, 1);
         DW_TRY(
             dw_reference_fill(t->teacher, s, dw_set_teacher_packs(s), keep, s->teacher_logp, err));
+        dw_set_untaught(s, 0, s->n_seq, s->teacher_logp);
     }
     if (t->critic && t->plan->rollout)
         DW_TRY(fill_value(s, err));
