@@ -66,34 +66,13 @@
 #include "data/dataset.h"
 #include "model/model.h"
 #include "train/plan_mix.h"
+#include "train/plan_rollout.h"
 #include "train/schedule.h"
 
 typedef struct dw_plan_data {
     dw_data_spec spec;
     bool shuffle;
 } dw_plan_data;
-
-/* What a teacher reads beside the prompt: an answer of the same group that did well. */
-typedef struct dw_plan_demonstrate {
-    dw_column prompt; /* of the row with "demonstration" and "feedback" added */
-    const char *part; /* reward that says which did well; NULL: the total */
-    double at_least;
-    bool own;             /* an answer may be its own demonstration */
-    const char *feedback; /* reward whose explanation is the feedback; NULL: none */
-} dw_plan_demonstrate;
-
-typedef struct dw_plan_rollout {
-    uint32_t epochs, minibatches; /* a rollout is trained on epochs x minibatches steps */
-    double max_kl;                /* its remaining steps are left out beyond; 0: never */
-    const char *dynamic;          /* "" (the total) or the reward whose flat groups are replaced;
-                                     NULL: all groups are taken */
-    uint32_t tries;               /* at most so many rounds of sampling, with dynamic */
-    const struct dw_plan_demonstrate *demonstrate; /* NULL: the teacher reads what the data says */
-    uint32_t samples, max_tokens, top_k;
-    double temperature, top_p, min_p;
-    const char *const *stop;
-    size_t n_stop;
-} dw_plan_rollout;
 
 /* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
 typedef enum dw_step_total {

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "train/plan_task.h"
+
 enum { MAX_TOKENS = 1 << 22 };
 
 static dw_status parse_dynamic(const dw_fields *rollout, dw_plan_rollout *r)
