@@ -218,6 +218,7 @@ static const neutral neutrals[] = {
     {"scale_attn_by_inverse_layer_idx", 0, "another attention scale is not supported", 0},
     {"partial_rotary_factor", 1, "partial rotary embedding is not supported", BIT(PHI3)},
     {"rotary_pct", 1, "partial rotary embedding is not supported", 0},
+    {"rope_interleaved", 0, "interleaved rotary embedding is not supported", 0},
     {"embedding_multiplier", 1, "scaled embeddings are not supported", 0},
     {"residual_multiplier", 1, "scaled residuals are not supported", 0},
     {"logits_scaling", 1, "scaled logits are not supported", 0},
@@ -229,7 +230,6 @@ static const neutral neutrals[] = {
 static const neutral absent[] = {
     {"quantization_config", 0, "quantised checkpoints are not supported; save it dequantised", 0},
     {"compression_config", 0, "compressed checkpoints are not supported", 0},
-    {"auto_map", 0, "code of a checkpoint is never run", 0},
     {"text_config", 0, "models of several parts are not supported", BIT(GEMMA3)},
     {"vision_config", 0, "models of several parts are not supported", BIT(GEMMA3)},
     {"audio_config", 0, "models of several parts are not supported", 0},
@@ -258,9 +258,31 @@ static dw_status check_neutral(const dw_json *root, const neutral *n, dw_err *er
     return dw_fail(err, DW_E_INPUT, "%s is %g: %s (wanted %g)", n->key, x, n->why, n->value);
 }
 
+/* Code of a checkpoint is never run. A map to classes that transformers has itself is ignored, as
+ * transformers does; any other may compute something else. */
+static dw_status check_auto_map(const dw_json *root, const dw_family *f, dw_err *err)
+{
+    const dw_json *map = dw_json_get(root, "auto_map");
+    const char *class = f->class[DW_TOP_LM], *end = strstr(class, "For");
+    const size_t stem = (size_t)((end ? end : strstr(class, "LMHead")) - class); /* "Phi3" */
+    for (const dw_json *v = map ? dw_json_first(map) : NULL; v; v = dw_json_next(v)) {
+        dw_text s = dw_json_kind(v) == DW_JSON_STRING ? dw_json_str(v) : DW_TEXT("");
+        size_t at = s.len;
+        while (at && s.ptr[at - 1] != '.')
+            at--;
+        if (s.len - at <= stem || memcmp(s.ptr + at, class, stem) != 0)
+            return dw_fail(err, DW_E_INPUT,
+                           "auto_map is set: code of a checkpoint is never run (\"%.*s\" is no "
+                           "class of transformers)",
+                           (int)(s.len < 64 ? s.len : 64), s.ptr);
+    }
+    return DW_OK;
+}
+
 dw_status dw_config_refuse(const dw_json *root, const dw_family *f, dw_err *err)
 {
     const unsigned bit = BIT(f - families);
+    DW_TRY(check_auto_map(root, f, err));
     for (size_t i = 0; i < sizeof neutrals / sizeof *neutrals; i++)
         if (!(neutrals[i].but & bit))
             DW_TRY(check_neutral(root, &neutrals[i], err));
