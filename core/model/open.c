@@ -129,6 +129,20 @@ static dw_status check_tied_head(const dw_checkpoint *c, const char *embed, dw_e
     return DW_OK;
 }
 
+/* Of a model of several parts only the decoder is understood. */
+static dw_status check_parts(const dw_checkpoint *c, dw_err *err)
+{
+    for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
+        const char *name = dw_checkpoint_at(c, i)->name;
+        if (strstr(name, "vision_tower.") || strstr(name, "audio_tower."))
+            return dw_fail(err, DW_E_INPUT,
+                           "\"%.128s\": models of several parts are not supported; save the "
+                           "decoder alone",
+                           name);
+    }
+    return DW_OK;
+}
+
 /* All shapes are compared with the file before anything is allocated by the config's numbers. */
 static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, bool fresh,
                               dw_err *err)
@@ -137,7 +151,9 @@ static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, b
     dw_params p;
     dw_slice *slice = NULL;
     leftovers l = {c, fresh || (d->tied && d->top == DW_TOP_LM)};
-    dw_status st = dw_weights_base(&a, d, &p, err);
+    dw_status st = check_parts(c, err);
+    if (st == DW_OK)
+        st = dw_weights_base(&a, d, &p, err);
     if (st == DW_OK) {
         size_t n = dw_weights_slices(&a, d, &p, &slice);
         st = dw_weights_check(c, slice, dw_heads_stored(slice, n, fresh), "config.json", ignored,

@@ -21,7 +21,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma2ForTokenClassification,
-                          Gemma3ForCausalLM,
+                          Gemma3Config, Gemma3ForCausalLM, Gemma3ForConditionalGeneration,
                           Gemma3TextConfig, Gemma3TextForSequenceClassification, GemmaConfig,
                           GemmaForCausalLM, GemmaForSequenceClassification, GPT2Config,
                           GPT2ForSequenceClassification, GPT2ForTokenClassification,
@@ -60,8 +60,6 @@ CASES = {
     "gemma3_old": (Gemma3TextConfig, Gemma3ForCausalLM,
                    {**GEMMA, "num_hidden_layers": 3, "sliding_window": 5, "hidden_size": 18,
                     "num_attention_heads": 2, "sliding_window_pattern": 2}, "gemma3 old"),
-    "gemma3_parts": (Gemma3TextConfig, Gemma3ForCausalLM,
-                     {**GEMMA, "num_hidden_layers": 2, "sliding_window": 5}, "parts"),
     "phi3": (Phi3Config, Phi3ForCausalLM,
              {**PHI3, "sliding_window": 9, "partial_rotary_factor": 0.67,
               "original_max_position_embeddings": 96}, None),
@@ -138,12 +136,6 @@ def edit(out, kind, model):
         del config["layer_types"]
         config.pop("_sliding_window_pattern", None)
         config["torch_dtype"] = config.pop("dtype")
-    if kind == "parts":  # the decoder of a Gemma 3 that also sees
-        rename = lambda name: name.replace("model.", "model.language_model.", 1)
-        text = {k: v for k, v in config.items() if k not in ("architectures", "dtype")}
-        config = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"],
-                  "dtype": "float32", "text_config": text, "eos_token_id": [2, 5],
-                  "vision_config": {"model_type": "siglip_vision_model"}}
     tensors = {rename(n): t.contiguous() for n, t in tensors.items()}
     save_file(tensors, path, metadata={"format": "pt"})
     (out / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -164,7 +156,7 @@ def forward_score(model, rows, generator):
 
 
 def expect(model, out, generator, top, rename=lambda name: name):
-    rows = [torch.randint(3, VOCAB, (n,), generator=generator).tolist() for n in (23, 9, 14)]
+    rows = [torch.randint(3, 40, (n,), generator=generator).tolist() for n in (23, 9, 14)]
     model = model.double().eval()
     model.zero_grad()
     logits, loss, coefficients = (forward_lm(model, rows) if top == "lm"
@@ -224,6 +216,31 @@ def make_half(out, seed):
     expect(model, out, generator, "lm")
 
 
+def make_parts(out, seed):
+    """The decoder of a Gemma 3 that also sees, without its eyes."""
+    generator = torch.Generator().manual_seed(seed)
+    text = {**COMMON, **GEMMA, "sliding_window": 5, "sliding_window_pattern": 2}
+    del text["attn_implementation"]
+    eyes = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+                image_size=28, patch_size=14, model_type="siglip_vision_model")
+    model = Gemma3ForConditionalGeneration(Gemma3Config(
+        text_config=text, vision_config=eyes, mm_tokens_per_image=4, image_token_index=40,
+        boi_token_index=41, eoi_token_index=42, eos_token_id=[2, 5], attn_implementation="eager"))
+    seen = [n for n, _ in model.named_parameters()
+            if "vision_tower" in n or "multi_modal_projector" in n]
+    for n, p in model.named_parameters():
+        p.requires_grad = n not in seen
+    randomise(model, generator)
+    model.save_pretrained(out)
+    (out / "generation_config.json").unlink(missing_ok=True)
+    tensors = load_file(out / "model.safetensors")
+    left = {n: t for n, t in tensors.items() if n.startswith("language_model.")}
+    assert len(tensors) - len(left) == len(seen)
+    save_file(left, out / "model.safetensors", metadata={"format": "pt"})
+    expect(model, out, generator, "lm",
+           lambda n: n.replace("model.language_model.", "language_model.model."))
+
+
 def load(base, name, task, labels):
     _, model_class, _, _ = CASES[base]
     if task == "CAUSAL_LM":
@@ -259,6 +276,8 @@ def main():
         print(name, sum(f.stat().st_size for f in (root / name).iterdir()))
     (root / "gemma3_bf16").mkdir(exist_ok=True)
     make_half(root / "gemma3_bf16", 4100)
+    (root / "gemma3_parts").mkdir(exist_ok=True)
+    make_parts(root / "gemma3_parts", 4101)
     for i, name in enumerate(ADAPTERS):
         make_adapter(name, root, 4200 + i)
 

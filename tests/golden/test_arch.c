@@ -1,6 +1,7 @@
 /* The models of make_arch.py, one of each family: logits or scores and the gradient of every
  * parameter agree with transformers and PyTorch, the cache of keys gives the bits of the whole
- * sequence, and what is saved is what was read, bit for bit. */
+ * sequence, and what is saved is what was read, bit for bit. With DOWEL_ARCH_OUT set, what is saved
+ * goes into that folder with the logits or scores it gives, for check_arch.py to load. */
 #include "folder.h"
 
 #include <math.h>
@@ -228,8 +229,10 @@ static void same_tensors(const char *a, const char *b)
 {
     dw_err err = {{0}};
     dw_checkpoint *x = NULL, *y = NULL;
-    must(dw_checkpoint_open(a, &x, &err), &err);
-    must(dw_checkpoint_open(b, &y, &err), &err);
+    must(dw_file_exists(a) ? dw_checkpoint_open_file(a, &x, &err) : dw_checkpoint_open(a, &x, &err),
+         &err);
+    must(dw_file_exists(b) ? dw_checkpoint_open_file(b, &y, &err) : dw_checkpoint_open(b, &y, &err),
+         &err);
     assert_int_equal(dw_checkpoint_count(x), dw_checkpoint_count(y));
     for (size_t i = 0; i < dw_checkpoint_count(x); i++) {
         const dw_tensor_entry *e = dw_checkpoint_at(x, i), *o = dw_checkpoint_find(y, e->name);
@@ -244,15 +247,63 @@ static void same_tensors(const char *a, const char *b)
     dw_checkpoint_close(y);
 }
 
+static bool same_member(const dw_json *a, const dw_json *b, const char *key)
+{
+    const dw_json *x = dw_json_get(a, key), *y = dw_json_get(b, key);
+    if (!x || !y || dw_json_kind(x) != dw_json_kind(y))
+        return false;
+    switch (dw_json_kind(x)) {
+    case DW_JSON_BOOL:
+        return dw_json_bool(x) == dw_json_bool(y);
+    case DW_JSON_NUMBER:
+        return dw_json_num(x) == dw_json_num(y);
+    case DW_JSON_STRING:
+        return !strcmp(dw_json_str(x).ptr, dw_json_str(y).ptr);
+    default:
+        return dw_json_kind(x) == DW_JSON_NULL;
+    }
+}
+
+/* PEFT lists targets in any order. */
+static void same_targets(const dw_json *a, const dw_json *b)
+{
+    const dw_json *x = dw_json_get(a, "target_modules"), *y = dw_json_get(b, "target_modules");
+    assert_int_equal(dw_json_len(x), dw_json_len(y));
+    for (const dw_json *v = dw_json_first(x); v; v = dw_json_next(v)) {
+        const dw_json *w = dw_json_first(y);
+        while (w && strcmp(dw_json_str(v).ptr, dw_json_str(w).ptr) != 0)
+            w = dw_json_next(w);
+        if (!w)
+            fail_msg("%s is no target any more", dw_json_str(v).ptr);
+    }
+}
+
+/* The file that PEFT wrote, by its own names, and the settings that say what it means. */
+static void same_adapter(fixture *x, const char *out)
+{
+    static const char *const keys[] = {"r",          "lora_alpha", "fan_in_fan_out", "task_type",
+                                       "use_rslora", "peft_type",  "bias",           "use_dora"};
+    dw_err err = {{0}};
+    dw_json *a = NULL, *b = NULL;
+    dw_arena *m = &x->f.arena;
+    must(dw_model_save_adapter(x->m, out, &err), &err);
+    same_tensors(dw_path_join(m, x->dir, "adapter_model.safetensors"),
+                 dw_path_join(m, out, "adapter_model.safetensors"));
+    must(dw_json_read(dw_path_join(m, x->dir, "adapter_config.json"), 1 << 20, &a, &err), &err);
+    must(dw_json_read(dw_path_join(m, out, "adapter_config.json"), 1 << 20, &b, &err), &err);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!same_member(a, b, keys[i]))
+            fail_msg("adapter_config.json: %s is another", keys[i]);
+    same_targets(a, b);
+    dw_json_free(a);
+    dw_json_free(b);
+}
+
 /* Through the engine and back: the same tensors, and config.json byte for byte. */
-static void check_saved(fixture *x)
+static void same_model(fixture *x, const char *out)
 {
     dw_err err = {{0}};
     dw_buf a = {0}, b = {0};
-    char *out = folder_file(&x->f, "saved");
-    if (dw_model_has_adapter(x->m))
-        return;
-    assert_int_equal(mkdir(out, 0755), 0);
     must(dw_model_save(x->m, out, DW_SAVE_SOURCE, &err), &err);
     same_tensors(x->dir, out);
     must(dw_file_read(dw_path_join(&x->f.arena, x->dir, "config.json"), 1 << 20, &a, &err), &err);
@@ -260,6 +311,102 @@ static void check_saved(fixture *x)
     assert_string_equal(a.ptr, b.ptr);
     dw_buf_finish(&a);
     dw_buf_finish(&b);
+}
+
+/* The folder `name` to save into. */
+static char *make_dir(fixture *x, const char *kind, const char *name)
+{
+    dw_err err = {{0}};
+    const char *root = getenv("DOWEL_ARCH_OUT");
+    char *dir = dw_arena_printf(&x->f.arena, "%s/%s%s", root ? root : x->f.path, kind, name);
+    must(dw_mkdirs(dir, &err), &err);
+    return dir;
+}
+
+/* logits.<i> of the sequences beside a saved model, by another model if m is not the fixture's. */
+static void outputs_of(fixture *x, dw_model *m, size_t width, dw_real *out)
+{
+    dw_err err = {{0}};
+    dw_engine *e = NULL;
+    const dw_forest f = {x->id, x->n_row, x->seg, SEQUENCES};
+    must(dw_engine_create(m, &e, &err), &err);
+    must(dw_engine_forward(e, &f, 0, &err), &err);
+    if (dw_model_top(m) == DW_TOP_LM) {
+        const dw_head_spec h = dw_head_of(m, 1);
+        dw_head_logits(&exec, &h, dw_engine_hidden(e), h.d, x->n_row, out);
+    } else {
+        uint32_t row[ROWS];
+        double score[ROWS * WIDTH];
+        for (uint32_t i = 0; i < x->n_row; i++)
+            row[i] = i;
+        must(dw_engine_read(e, DW_READ_SCORE, row, x->n_row, score, &err), &err);
+        for (size_t i = 0; i < x->n_row * width; i++)
+            out[i] = (dw_real)score[i];
+    }
+    dw_engine_destroy(e);
+}
+
+static void put_outputs(fixture *x, dw_model *m, const char *dir)
+{
+    dw_err err = {{0}};
+    const size_t width = dw_model_top(m) == DW_TOP_LM ? VOCAB : dw_model_score_width(m);
+    static dw_real out[ROWS * VOCAB], ids[ROWS];
+    outputs_of(x, m, width, out);
+    dw_tensor_out t[2 * SEQUENCES];
+    for (int i = 0; i < SEQUENCES; i++) {
+        const dw_segment *s = &x->seg[i];
+        for (uint32_t k = 0; k < s->len; k++)
+            ids[s->start + k] = (dw_real)x->id[s->start + k];
+        t[2 * i] = (dw_tensor_out){.name = dw_arena_printf(&x->f.arena, "logits.%d", i),
+                                   .dtype = DW_DT_F32,
+                                   .n_dim = 2,
+                                   .dim = {s->len, width},
+                                   .values = out + s->start * width};
+        t[2 * i + 1] = (dw_tensor_out){.name = dw_arena_printf(&x->f.arena, "ids.%d", i),
+                                       .dtype = DW_DT_F32,
+                                       .n_dim = 1,
+                                       .dim = {s->len},
+                                       .values = ids + s->start};
+    }
+    must(dw_safetensors_write(dw_path_join(&x->f.arena, dir, "outputs.st"), t, 2 * SEQUENCES, NULL,
+                              0, &err),
+         &err);
+}
+
+/* Merged, saved and read again: the adapter is in the weights, turned ones too. */
+static void check_merged(fixture *x, const char *name)
+{
+    dw_err err = {{0}};
+    dw_model *m = NULL;
+    static dw_real a[ROWS * VOCAB], b[ROWS * VOCAB];
+    double diff = 0, norm = 0;
+    char *dir = make_dir(x, "merged_", name);
+    const dw_model_options o = {.no_tokenizer = true};
+    must(dw_model_save(x->m, dir, DW_SAVE_SOURCE, &err), &err);
+    must(dw_model_open(&exec, dir, &o, &m, &err), &err);
+    const size_t width = dw_model_top(m) == DW_TOP_LM ? VOCAB : dw_model_score_width(m);
+    outputs_of(x, x->m, width, a);
+    outputs_of(x, m, width, b);
+    for (size_t i = 0; i < x->n_row * width; i++) {
+        diff += pow((double)a[i] - (double)b[i], 2);
+        norm += pow((double)a[i], 2);
+    }
+    if (!(norm > 0 && sqrt(diff / norm) <= 1e-5))
+        fail_msg("merged: relative distance %g", sqrt(diff / norm));
+    put_outputs(x, m, dir);
+    dw_model_free(m);
+}
+
+static void check_saved(fixture *x, const char *name)
+{
+    char *out = make_dir(x, "", name);
+    if (dw_model_has_adapter(x->m)) {
+        same_adapter(x, out);
+        check_merged(x, name);
+    } else {
+        same_model(x, out);
+    }
+    put_outputs(x, x->m, out);
 }
 
 static void run(void **state)
@@ -274,11 +421,64 @@ static void run(void **state)
         run_scores(&x);
     check_gradients(&x);
     check_cache(&x);
-    check_saved(&x);
+    check_saved(&x, *state);
     print_message("# %s: worst relative distance of %s %.1e, gradients %.1e\n",
                   (const char *)*state, dw_model_top(x.m) == DW_TOP_LM ? "logits" : "scores",
                   x.worst_output, x.worst_gradient);
     end(&x);
+}
+
+/* A fresh score head in place of the vocabulary's: saved as the family's own class. */
+static void fresh(void **state)
+{
+    static const struct {
+        const char *from;
+        dw_top top;
+    } rows[] = {
+        {"gpt2", DW_TOP_SEQUENCE},       {"gpt2", DW_TOP_TOKEN},    {"gpt2_old", DW_TOP_TOKEN},
+        {"gemma", DW_TOP_TOKEN},         {"gemma2", DW_TOP_TOKEN},  {"gemma3", DW_TOP_SEQUENCE},
+        {"gemma3_old", DW_TOP_SEQUENCE}, {"phi3", DW_TOP_SEQUENCE}, {"phi3", DW_TOP_TOKEN}};
+    static fixture x;
+    static dw_real a[ROWS * WIDTH], b[ROWS * WIDTH];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const bool token = rows[i].top == DW_TOP_TOKEN;
+        dw_model_options o = {
+            .no_tokenizer = true, .top = rows[i].top, .score_width = 2, .seed = 3};
+        dw_model *m = NULL, *again = NULL;
+        dw_err err = {{0}};
+        begin(&x, rows[i].from);
+        char *dir =
+            make_dir(&x, "fresh_",
+                     dw_arena_printf(&x.f.arena, "%s_%s", rows[i].from, token ? "tok" : "seq"));
+        must(dw_model_open(&exec, x.dir, &o, &m, &err), &err);
+        must(dw_model_save(m, dir, DW_SAVE_SOURCE, &err), &err);
+        o = (dw_model_options){.no_tokenizer = true};
+        must(dw_model_open(&exec, dir, &o, &again, &err), &err);
+        assert_int_equal(dw_model_top(again), rows[i].top);
+        outputs_of(&x, m, 2, a);
+        outputs_of(&x, again, 2, b);
+        for (size_t k = 0; k < x.n_row * 2; k++) /* the head is stored as float32 */
+            assert_true(fabs((double)(a[k] - b[k])) <= 1e-6 * (1 + fabs((double)a[k])));
+        put_outputs(&x, again, dir);
+        dw_model_free(m);
+        dw_model_free(again);
+        end(&x);
+    }
+}
+
+/* transformers has no such class: the checkpoint could not be read by anyone. */
+static void no_class(void **state)
+{
+    folder f;
+    dw_err err = {{0}};
+    dw_model *m = NULL;
+    folder_begin(&f);
+    char *dir = golden(&f, "arch/gemma3");
+    const dw_model_options o = {.no_tokenizer = true, .top = DW_TOP_TOKEN};
+    assert_int_equal(dw_model_open(&exec, dir, &o, &m, &err), DW_E_INPUT);
+    assert_string_equal(after_path(&err, dw_path_join(&f.arena, dir, "config.json")),
+                        "gemma3_text has no class for TokenClassification in transformers");
+    folder_end(&f);
 }
 
 static int setup(void **state)
@@ -300,13 +500,34 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE("gpt2"),           CASE("gpt2_old"),      CASE("gemma"),        CASE("gemma2"),
-        CASE("gemma3"),         CASE("gemma3_old"),    CASE("gemma3_parts"), CASE("gemma3_bf16"),
-        CASE("phi3"),           CASE("phi3_long"),     CASE("yarn"),         CASE("dynamic"),
-        CASE("gpt2_seq"),       CASE("gpt2_tok"),      CASE("gemma_seq"),    CASE("gemma2_tok"),
-        CASE("gemma3_seq"),     CASE("phi3_seq"),      CASE("phi3_tok"),     CASE("lora_gpt2"),
-        CASE("lora_gpt2_some"), CASE("lora_gpt2_tok"), CASE("lora_gemma3"),  CASE("lora_gemma2"),
-        CASE("lora_phi3"),      CASE("lora_phi3_seq"),
+        CASE("gpt2"),
+        CASE("gpt2_old"),
+        CASE("gemma"),
+        CASE("gemma2"),
+        CASE("gemma3"),
+        CASE("gemma3_old"),
+        CASE("gemma3_parts"),
+        CASE("gemma3_bf16"),
+        CASE("phi3"),
+        CASE("phi3_long"),
+        CASE("yarn"),
+        CASE("dynamic"),
+        CASE("gpt2_seq"),
+        CASE("gpt2_tok"),
+        CASE("gemma_seq"),
+        CASE("gemma2_tok"),
+        CASE("gemma3_seq"),
+        CASE("phi3_seq"),
+        CASE("phi3_tok"),
+        CASE("lora_gpt2"),
+        CASE("lora_gpt2_some"),
+        CASE("lora_gpt2_tok"),
+        CASE("lora_gemma3"),
+        CASE("lora_gemma2"),
+        CASE("lora_phi3"),
+        CASE("lora_phi3_seq"),
+        cmocka_unit_test(fresh),
+        cmocka_unit_test(no_class),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
