@@ -14,6 +14,7 @@ typedef struct dw_source {
     dw_tensor_out *extra;
     size_t n_extra;
     char *tokenizer_dir;
+    dw_buf tokenizer, tokenizer_config; /* of a GGUF file: made of its metadata */
     bool fresh_score; /* the config says CausalLM, but a score head took the vocabulary head's place
                        */
 } dw_source;
