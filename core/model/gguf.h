@@ -6,7 +6,8 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/hash.h"
-#include "model/safetensors.h"
+#include "base/json.h"
+#include "model/model.h"
 
 typedef enum dw_gguf_type {
     DW_GGUF_U8,
@@ -106,6 +107,48 @@ dw_status dw_gguf_architecture(const dw_gguf *g, dw_gguf_arch *out, dw_err *err)
 dw_status dw_gguf_config(dw_gguf *g, dw_buf *out, dw_err *err);
 /* tokenizer.json and tokenizer_config.json (the chat template inside). */
 dw_status dw_gguf_tokenizer(dw_gguf *g, dw_buf *tokenizer, dw_buf *config, dw_err *err);
+
+/* ---- gguf_pre.c ---- */
+
+typedef struct dw_gguf_pre {
+    const char *name;
+    const char *split[3]; /* regular expressions, one after the other; none: GPT-2's own */
+    bool digits, nfc, ignore_merges;
+} dw_gguf_pre;
+extern const dw_gguf_pre dw_gguf_pres[]; /* ends with a NULL name */
+/* The name of what a tokenizer.json does to words; NULL: none of them. */
+const char *dw_gguf_pre_of(const dw_json *tokenizer);
+
+/* ---- gguf_write.c ---- */
+
+/* Metadata and tensors on their way into a file. Zero-initialise. */
+typedef struct dw_gguf_out {
+    dw_buf fields, infos;
+    uint64_t n_field, n_tensor, end; /* of the data so far */
+} dw_gguf_out;
+void dw_gguf_put_u32(dw_gguf_out *o, const char *key, uint32_t x);
+void dw_gguf_put_f32(dw_gguf_out *o, const char *key, double x);
+void dw_gguf_put_bool(dw_gguf_out *o, const char *key, bool x);
+void dw_gguf_put_str(dw_gguf_out *o, const char *key, dw_text s);
+void dw_gguf_put_strings(dw_gguf_out *o, const char *key, const dw_text *s, size_t n);
+void dw_gguf_put_i32s(dw_gguf_out *o, const char *key, const int32_t *x, size_t n);
+void dw_gguf_put_f32s(dw_gguf_out *o, const char *key, const float *x, size_t n);
+/* Tells of a tensor, dim as stored; its bytes follow in the same order, see dw_gguf_padding. */
+void dw_gguf_put_tensor(dw_gguf_out *o, const char *name, dw_dtype dtype, const uint64_t *dim,
+                        uint32_t n_dim);
+/* Header, metadata and table, up to where the data begins. */
+void dw_gguf_head(const dw_gguf_out *o, dw_buf *out);
+/* Zeros behind a tensor of so many bytes. */
+size_t dw_gguf_padding(uint64_t bytes);
+void dw_gguf_out_finish(dw_gguf_out *o);
+
+/* ---- gguf_export.c, gguf_export_words.c ---- */
+
+/* Writes a model, its adapter merged, to a GGUF file that llama.cpp reads; dtype F32, F16, BF16 or
+ * Q8_0 of matrices (F16 where rows are no whole blocks), vectors are F32. Directly to `path`. */
+dw_status dw_gguf_export(const dw_model *m, const char *path, dw_dtype dtype, dw_err *err);
+/* Metadata of the tokenizer: tokens, types, scores or merges, special ids, chat template. */
+dw_status dw_gguf_export_words(const dw_model *m, dw_gguf_out *o, dw_err *err);
 
 /* ---- gguf_quant.c ---- */
 

@@ -20,46 +20,6 @@ typedef struct maker {
     int64_t bos, eos, unk, pad; /* -1: none */
 } maker;
 
-/* ---- pre-tokenisers by their name in ggml ---- */
-
-#define LLAMA3                                                                                     \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                     \
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define QWEN2                                                                                      \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "                          \
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define DEEPSEEK3                                                                                  \
-    "[!\"#$%&'()*+,\\-./"                                                                          \
-    ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+|"              \
-    " ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define O200K                                                                                      \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+(?"  \
-    "i:'s|'t|'re|'ve|'m|'ll|'d)?|"                                                                 \
-    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*(?"  \
-    "i:'s|'t|'re|'ve|'m|'ll|'d)?|"                                                                 \
-    "\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
-static const struct {
-    const char *name;
-    const char *split[3]; /* one after the other; none: GPT-2's own */
-    bool digits, nfc, ignore_merges;
-} pres[] = {
-    {"gpt-2", {NULL}, false, false, false},
-    {"smollm", {NULL}, true, false, false},
-    {"llama-bpe", {LLAMA3}, false, false, true},
-    {"llama3", {LLAMA3}, false, false, true},
-    {"smaug-bpe", {LLAMA3}, false, false, true},
-    {"qwen2", {QWEN2}, false, true, false},
-    {"deepseek-r1-qwen", {QWEN2}, false, true, false},
-    {"deepseek-v3",
-     {"\\p{N}{1,3}",
-      "[\xe4\xb8\x80-\xe9\xbe\xa5\xe3\x81\x80-\xe3\x82\x9f\xe3\x82\xa0-\xe3\x83\xbf]+", DEEPSEEK3},
-     false,
-     false,
-     false},
-    {"gpt-4o", {O200K}, false, false, false},
-};
-
 static void put_split(dw_buf *b, const char *regex)
 {
     dw_buf_adds(b, "{\"type\":\"Split\",\"pattern\":{\"Regex\":");
@@ -83,19 +43,19 @@ static dw_status put_pre(const maker *m, bool *ignore_merges, dw_err *err)
     if (!there)
         return dw_fail(err, DW_E_INPUT,
                        "tokenizer.ggml.pre is missing, so nobody knows how its words are split");
-    for (size_t i = 0; i < sizeof pres / sizeof *pres; i++) {
-        if (!dw_text_is(name, pres[i].name))
+    for (const dw_gguf_pre *p = dw_gguf_pres; p->name; p++) {
+        if (!dw_text_is(name, p->name))
             continue;
-        *ignore_merges = pres[i].ignore_merges;
+        *ignore_merges = p->ignore_merges;
         dw_buf_printf(m->out,
                       "\"normalizer\":%s,\"pre_tokenizer\":{\"type\":\"Sequence\","
                       "\"pretokenizers\":[",
-                      pres[i].nfc ? "{\"type\":\"NFC\"}" : "null");
-        if (pres[i].digits)
+                      p->nfc ? "{\"type\":\"NFC\"}" : "null");
+        if (p->digits)
             dw_buf_adds(m->out, "{\"type\":\"Digits\",\"individual_digits\":true},");
-        for (int k = 0; k < 3 && pres[i].split[k]; k++)
-            put_split(m->out, pres[i].split[k]);
-        put_byte_level(m->out, !pres[i].split[0]);
+        for (int k = 0; k < 3 && p->split[k]; k++)
+            put_split(m->out, p->split[k]);
+        put_byte_level(m->out, !p->split[0]);
         dw_buf_adds(m->out, "]},");
         return DW_OK;
     }

@@ -151,8 +151,8 @@ static uint64_t bytes_of(const dw_tensor_out *t)
 }
 
 /* All tensors of the folder, in the order of transformers, then what the computation ignored. */
-static size_t list_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
-                           dw_tensor_out **out)
+size_t dw_source_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
+                         dw_tensor_out **out)
 {
     const dw_source *s = m->source;
     dw_tensor_out *t = dw_arena_alloc(a, (s->n_slice + s->n_extra) * sizeof *t + 1);
@@ -277,7 +277,7 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
     dw_buf config = {0};
     dw_real *buffer = NULL;
     dw_tensor_out *t = NULL;
-    size_t n = list_tensors(&a, m, dtype, &buffer, &t);
+    size_t n = dw_source_tensors(&a, m, dtype, &buffer, &t);
     dw_status st = write_weights(&a, dir, t, n, shard_bytes, err);
     dw_source_put_config(&a, &config, m, dtype);
     if (st == DW_OK)
