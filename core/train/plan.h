@@ -107,6 +107,8 @@ typedef struct dw_plan_model {
     const char *name; /* the first one's is "policy" */
     const char *path;
     bool init, has_lora, trains;
+    bool writable;      /* frozen, but the program at hand changes its weights; in no recipe */
+    dw_storage storage; /* of the matrices that do not train */
     dw_lora_spec lora;
     bool own_optimizer;
     dw_plan_optimizer optimizer; /* the plan's where it has none of its own */
