@@ -312,3 +312,22 @@ dw_status dw_regex_next(const dw_regex *r, dw_regex_scratch *s, dw_text text, si
     *end = o[1];
     return DW_OK;
 }
+
+dw_status dw_regex_replace(const dw_regex *r, dw_regex_scratch *s, dw_text text, dw_text to,
+                           dw_buf *out, dw_err *err)
+{
+    size_t from = 0;
+    while (from < text.len) {
+        bool found;
+        size_t start, end;
+        DW_TRY(dw_regex_next(r, s, text, from, &found, &start, &end, err));
+        if (!found)
+            break;
+        dw_buf_add(out, text.ptr + from, start - from);
+        dw_buf_add(out, to.ptr, to.len);
+        /* Look-behind can put an end before its start; such a match moves nothing. */
+        from = end > from ? end : text.len;
+    }
+    dw_buf_add(out, text.ptr + from, text.len - from);
+    return DW_OK;
+}

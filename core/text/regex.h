@@ -22,5 +22,8 @@ void dw_regex_scratch_free(dw_regex_scratch *s); /* accepts NULL */
  * beyond its limits is an error. */
 dw_status dw_regex_next(const dw_regex *r, dw_regex_scratch *s, dw_text text, size_t from,
                         bool *found, size_t *start, size_t *end, dw_err *err);
+/* Appends the text with every match replaced. */
+dw_status dw_regex_replace(const dw_regex *r, dw_regex_scratch *s, dw_text text, dw_text to,
+                           dw_buf *out, dw_err *err);
 
 #endif

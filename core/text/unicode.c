@@ -1,6 +1,7 @@
-/* Characters: UTF-8, GPT-2's alphabet of bytes, classes by utf8proc, NFC. */
+/* Characters: UTF-8, GPT-2's alphabet of bytes, classes and normal forms by utf8proc. */
 #include "text/unicode.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,32 @@ void dw_unicode_lossy(const char *bytes, size_t n, dw_buf *out)
     dw_buf_add(out, bytes + start, n - start);
 }
 
+size_t dw_unicode_half(const char *bytes, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)bytes;
+    for (size_t k = 1; k <= 3 && k <= n; k++) {
+        unsigned char lead = p[n - k];
+        if ((lead & 0xc0) == 0x80)
+            continue;
+        size_t want = lead >= 0xf0 && lead <= 0xf4 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 1;
+        return want > k && lead <= 0xf4 && ill_formed(p + n - k, k) == k ? k : 0;
+    }
+    return 0;
+}
+
+void dw_unicode_replace(dw_text t, dw_text from, dw_text to, dw_buf *out)
+{
+    size_t done = 0;
+    const char *at;
+    while (t.len > done && (at = memmem(t.ptr + done, t.len - done, from.ptr, from.len))) {
+        size_t start = (size_t)(at - t.ptr);
+        dw_buf_add(out, t.ptr + done, start - done);
+        dw_buf_add(out, to.ptr, to.len);
+        done = start + from.len;
+    }
+    dw_buf_add(out, t.ptr + done, t.len - done);
+}
+
 bool dw_unicode_is_space(uint32_t c)
 {
     if (c < 0x80)
@@ -143,24 +170,65 @@ bool dw_unicode_is_numeric(uint32_t c)
     return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
 }
 
-bool dw_unicode_surely_nfc(dw_text text)
+bool dw_unicode_is_mark(uint32_t c)
 {
-    /* Below U+0300 nothing composes and nothing decomposes: lead bytes up to 0xcb. */
+    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
+    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
+}
+
+bool dw_unicode_is_punct(uint32_t c)
+{
+    if (c < 0x80)
+        return ispunct((int)c);
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_PC:
+    case UTF8PROC_CATEGORY_PD:
+    case UTF8PROC_CATEGORY_PS:
+    case UTF8PROC_CATEGORY_PE:
+    case UTF8PROC_CATEGORY_PI:
+    case UTF8PROC_CATEGORY_PF:
+    case UTF8PROC_CATEGORY_PO:
+        return true;
+    default:
+        return false;
+    }
+}
+
+void dw_unicode_put_lower(dw_buf *b, uint32_t c)
+{
+    if (c == 0x130) /* the only one that becomes two characters */
+        dw_buf_adds(b, "i\xcc\x87");
+    else
+        dw_unicode_put(b, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
+}
+
+bool dw_unicode_surely_in(dw_unicode_form form, dw_text text)
+{
+    /* Below U+0300 nothing composes and nothing decomposes: lead bytes up to 0xcb. Decomposition
+     * begins at U+00C0, that of compatibility at U+00A0. */
+    static const unsigned char first[] = {0xcc, 0xc3, 0xc2, 0xc2};
     for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.ptr[i] >= 0xcc)
+        if ((unsigned char)text.ptr[i] >= first[form])
             return false;
     return true;
 }
 
-dw_status dw_unicode_nfc(dw_text text, dw_buf *out, dw_err *err)
+dw_status dw_unicode_to_form(dw_unicode_form form, dw_text text, dw_buf *out, dw_err *err)
 {
+    static const utf8proc_option_t option[] = {
+        UTF8PROC_COMPOSE,
+        UTF8PROC_DECOMPOSE,
+        UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+        UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
+    };
+    static const char *const name[] = {"C", "D", "KC", "KD"};
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text.ptr;
     utf8proc_uint8_t *mapped = NULL;
     utf8proc_ssize_t n =
-        utf8proc_map(p, (utf8proc_ssize_t)text.len, &mapped, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_map(p, (utf8proc_ssize_t)text.len, &mapped, UTF8PROC_STABLE | option[form]);
     if (n < 0)
-        return dw_fail(err, DW_E_LIMIT, "the text cannot be brought into normal form C: %s",
-                       utf8proc_errmsg(n));
+        return dw_fail(err, DW_E_LIMIT, "the text cannot be brought into normal form %s: %s",
+                       name[form], utf8proc_errmsg(n));
     dw_buf_add(out, mapped, (size_t)n);
     free(mapped);
     return DW_OK;

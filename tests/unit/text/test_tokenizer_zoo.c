@@ -23,6 +23,14 @@ static const char good[] =
 #define SPLIT(regex)                                                                               \
     "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"        \
     "\"" regex "\"},\"behavior\":\"Isolated\"}," BYTELEVEL "]}"
+#define NORMALIZERS                                                                                \
+    "not supported (NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Replace, Prepend, "      \
+    "Precompiled and Sequence are)"
+#define PRETOKENIZERS                                                                              \
+    "not supported (ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, "                \
+    "WhitespaceSplit and Sequence are)"
+#define DECODERS                                                                                   \
+    "not supported (ByteLevel, Metaspace, ByteFallback, Fuse, Strip, Replace and Sequence are)"
 #define TEMPLATE(single, tokens)                                                                   \
     "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[" single                      \
     "],\"special_tokens\":{" tokens "}}"
@@ -34,64 +42,62 @@ static const struct {
     {good, "{\"version\":\"1.0\"",
      "line 1, column 17: found the end of the text, wanted ',' or '}' after a value"},
     {"\"1.0\"", "\"2.0\"", "version \"2.0\" is not supported (\"1.0\" is)"},
-    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Lowercase\"}",
-     "normalizer: Lowercase is not supported (NFC is, and no normalizer)"},
+    {"\"normalizer\":null", "\"normalizer\":{\"type\":\"Nmt\"}", "normalizer: Nmt: " NORMALIZERS},
     {"\"normalizer\":null",
      "\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},{\"type\":"
-     "\"Prepend\"}]}",
-     "normalizer: Prepend is not supported (NFC is, and no normalizer)"},
-    {"\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":null",
-     "decoder: nothing is not supported (ByteLevel is)"},
+     "\"BertNormalizer\"}]}",
+     "normalizer: BertNormalizer: " NORMALIZERS},
+    {"\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"CTC\"}",
+     "decoder: CTC: " DECODERS},
     {"\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"WordPiece\"}",
-     "decoder: WordPiece is not supported (ByteLevel is)"},
-    {"\"pre_tokenizer\":" BYTELEVEL, "\"pre_tokenizer\":null",
-     "pre_tokenizer: wanted an object, found null (byte-level BPE needs ByteLevel)"},
-    {BYTELEVEL, "{\"type\":\"Metaspace\"}",
-     "pre_tokenizer: Metaspace is not supported (ByteLevel, Split, Digits and Sequence are)"},
+     "decoder: WordPiece: " DECODERS},
+    {"\"pre_tokenizer\":" BYTELEVEL, "\"pre_tokenizer\":7",
+     "pre_tokenizer: wanted an object, found a number"},
+    {BYTELEVEL, "{\"type\":\"BertPreTokenizer\"}",
+     "pre_tokenizer: BertPreTokenizer: " PRETOKENIZERS},
     {BYTELEVEL, "{}", "pre_tokenizer: type is missing"},
-    {BYTELEVEL, "{\"type\":\"Digits\"}", "pre_tokenizer: ByteLevel is missing at the end"},
     {BYTELEVEL, "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTELEVEL ",{\"type\":\"Digits\"}]}",
      "pre_tokenizer: Digits after ByteLevel is not supported"},
     {BYTELEVEL, "{\"type\":\"Sequence\",\"pretokenizers\":7}",
      "pre_tokenizer: Sequence: pretokenizers: wanted an array, found a number"},
     {BYTELEVEL, "{\"type\":\"ByteLevel\",\"use_regex\":1}",
-     "pre_tokenizer: use_regex: wanted true or false, found a number"},
+     "pre_tokenizer: ByteLevel: use_regex: wanted true or false, found a number"},
+    {BYTELEVEL, "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Kept\"}",
+     "pre_tokenizer: Split: behavior \"Kept\" is not supported (Isolated, Removed, "
+     "MergedWithPrevious, MergedWithNext and Contiguous are)"},
     {BYTELEVEL,
-     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"MergedWithNext\"}",
-     "pre_tokenizer: Split with behavior \"MergedWithNext\" is not supported (Isolated is)"},
-    {BYTELEVEL,
-     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Isolated\",\"invert\":true}",
-     "pre_tokenizer: Split with invert is not supported"},
-    {BYTELEVEL, "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Isolated\"}",
-     "pre_tokenizer: Split with a pattern of kind \"String\" is not supported (Regex is)"},
+     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Isolated\",\"invert\":1}",
+     "pre_tokenizer: Split: invert: wanted true or false, found a number"},
+    {BYTELEVEL, "{\"type\":\"Split\",\"pattern\":{\"Glob\":\" \"},\"behavior\":\"Isolated\"}",
+     "pre_tokenizer: Split: pattern: wanted {\"String\": ...} or {\"Regex\": ...}, found Glob"},
     {BYTELEVEL, SPLIT("(a"),
-     "pre_tokenizer: the pattern does not compile: missing closing "
+     "pre_tokenizer: Split: the pattern does not compile: missing closing "
      "parenthesis"},
-    {BYTELEVEL, SPLIT("a*"), "pre_tokenizer: the pattern can match the empty text"},
-    {BYTELEVEL, SPLIT(""), "pre_tokenizer: the pattern has 0 bytes, wanted 1 .. 8192"},
+    {BYTELEVEL, SPLIT("a*"), "pre_tokenizer: Split: the pattern can match the empty text"},
+    {BYTELEVEL, SPLIT(""), "pre_tokenizer: Split: the pattern has 0 bytes, wanted 1 .. 8192"},
     {BYTELEVEL, SPLIT("\\\\w+"),
-     "pre_tokenizer: the pattern's escape '\\w' at byte 0 is not supported"},
+     "pre_tokenizer: Split: the pattern's escape '\\w' at byte 0 is not supported"},
     {BYTELEVEL, SPLIT("(a)\\\\1"),
-     "pre_tokenizer: the pattern's escape '\\1' at byte 3 is not supported"},
+     "pre_tokenizer: Split: the pattern's escape '\\1' at byte 3 is not supported"},
     {BYTELEVEL, SPLIT("\\\\p{Greek}"),
-     "pre_tokenizer: the pattern's property '\\p{Greek}' at byte 0 is not supported"},
+     "pre_tokenizer: Split: the pattern's property '\\p{Greek}' at byte 0 is not supported"},
     {BYTELEVEL, SPLIT("a|[a-z&&[b]]"),
-     "pre_tokenizer: the pattern's class '[a-z&' at byte 2 is not supported"},
+     "pre_tokenizer: Split: the pattern's class '[a-z&' at byte 2 is not supported"},
     {BYTELEVEL, SPLIT("(?R)a"),
-     "pre_tokenizer: the pattern's group '(?R)' at byte 0 is not supported"},
+     "pre_tokenizer: Split: the pattern's group '(?R)' at byte 0 is not supported"},
     {BYTELEVEL, SPLIT("(*ANY)a"),
-     "pre_tokenizer: the pattern's verb '(*' at byte 0 is not supported"},
+     "pre_tokenizer: Split: the pattern's verb '(*' at byte 0 is not supported"},
     {BYTELEVEL, SPLIT("a{1,2}+"),
-     "pre_tokenizer: the pattern's quantifier '{1,2}+' at byte 1 is not supported"},
-    {"\"type\":\"BPE\",", "", "model: nothing is not supported (BPE is)"},
-    {"\"BPE\"", "\"Unigram\"", "model: Unigram is not supported (BPE is)"},
+     "pre_tokenizer: Split: the pattern's quantifier '{1,2}+' at byte 1 is not supported"},
+    {"\"type\":\"BPE\",", "", "model: nothing is not supported (BPE and Unigram are)"},
+    {"\"BPE\"", "\"Unigram\"", "model: Unigram with the pre-tokenizer ByteLevel is not supported"},
     {"\"BPE\"", "\"BPE\",\"dropout\":0.1",
      "model: dropout 0.1 is not supported: ids would be random"},
     {"\"BPE\"", "\"BPE\",\"byte_fallback\":true",
-     "model: byte_fallback is not supported yet (this is a SentencePiece model; byte-level BPE is "
-     "what is read)"},
+     "model: byte_fallback with the pre-tokenizer ByteLevel is not supported (every byte has a "
+     "token there)"},
     {"\"BPE\"", "\"BPE\",\"end_of_word_suffix\":\"</w>\"",
-     "model: end_of_word_suffix \"</w>\" is not supported (byte-level BPE has none)"},
+     "model: end_of_word_suffix \"</w>\" is not supported (models of language have none)"},
     {"\"BPE\"", "\"BPE\",\"unk_token\":\"<unk>\"",
      "model: unk_token: \"<unk>\" is not in model.vocab"},
     {"\"BPE\"", "\"BPE\",\"ignore_merges\":\"yes\"",
