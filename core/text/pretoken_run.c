@@ -84,6 +84,7 @@ static dw_status part(cutter *c, size_t from, size_t to, bool match, dw_err *err
 static dw_status by_regex(cutter *c, const struct dw_regex *regex, dw_err *err)
 {
     size_t done = 0;
+    regex = dw_regex_for(regex, c->text);
     while (done < c->text.len) {
         bool found;
         size_t start, end;

@@ -14,6 +14,10 @@ typedef struct dw_regex_scratch dw_regex_scratch;
 dw_status dw_regex_compile(dw_text pattern, dw_regex **out, dw_err *err);
 void dw_regex_free(dw_regex *r); /* accepts NULL */
 
+/* The form of the pattern for this text: characters that PCRE2's tables may lack make another one
+ * necessary. Lives as long as r. */
+const dw_regex *dw_regex_for(const dw_regex *r, dw_text text);
+
 /* Match data and stack; one thread at a time. */
 dw_regex_scratch *dw_regex_scratch_create(void);
 void dw_regex_scratch_free(dw_regex_scratch *s); /* accepts NULL */

@@ -1,7 +1,6 @@
-/* Characters: UTF-8, GPT-2's alphabet of bytes, classes and normal forms by utf8proc. */
+/* Characters: UTF-8, GPT-2's alphabet of bytes, normal forms by utf8proc. */
 #include "text/unicode.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,79 +128,6 @@ void dw_unicode_replace(dw_text t, dw_text from, dw_text to, dw_buf *out)
     dw_buf_add(out, t.ptr + done, t.len - done);
 }
 
-bool dw_unicode_is_space(uint32_t c)
-{
-    if (c < 0x80)
-        return c == ' ' || (c >= 9 && c <= 13);
-    if (c == 0x85)
-        return true;
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_ZS || k == UTF8PROC_CATEGORY_ZL || k == UTF8PROC_CATEGORY_ZP;
-}
-
-bool dw_unicode_is_word(uint32_t c)
-{
-    switch (utf8proc_category((utf8proc_int32_t)c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    default:
-        /* Joiners, and the circled and squared letters, which are alphabetic symbols. */
-        return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) ||
-               (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
-               (c >= 0x1f170 && c <= 0x1f189);
-    }
-}
-
-bool dw_unicode_is_numeric(uint32_t c)
-{
-    if (c < 0x80)
-        return c >= '0' && c <= '9';
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
-}
-
-bool dw_unicode_is_mark(uint32_t c)
-{
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_MC || k == UTF8PROC_CATEGORY_ME;
-}
-
-bool dw_unicode_is_punct(uint32_t c)
-{
-    if (c < 0x80)
-        return ispunct((int)c);
-    switch (utf8proc_category((utf8proc_int32_t)c)) {
-    case UTF8PROC_CATEGORY_PC:
-    case UTF8PROC_CATEGORY_PD:
-    case UTF8PROC_CATEGORY_PS:
-    case UTF8PROC_CATEGORY_PE:
-    case UTF8PROC_CATEGORY_PI:
-    case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO:
-        return true;
-    default:
-        return false;
-    }
-}
-
-void dw_unicode_put_lower(dw_buf *b, uint32_t c)
-{
-    if (c == 0x130) /* the only one that becomes two characters */
-        dw_buf_adds(b, "i\xcc\x87");
-    else
-        dw_unicode_put(b, (uint32_t)utf8proc_tolower((utf8proc_int32_t)c));
-}
-
 bool dw_unicode_surely_in(dw_unicode_form form, dw_text text)
 {
     /* Below U+0300 nothing composes and nothing decomposes: lead bytes up to 0xcb. Decomposition
@@ -213,7 +139,7 @@ bool dw_unicode_surely_in(dw_unicode_form form, dw_text text)
     return true;
 }
 
-dw_status dw_unicode_to_form(dw_unicode_form form, dw_text text, dw_buf *out, dw_err *err)
+static dw_status put_form(dw_unicode_form form, dw_text text, dw_buf *out, dw_err *err)
 {
     static const utf8proc_option_t option[] = {
         UTF8PROC_COMPOSE,
@@ -224,6 +150,8 @@ dw_status dw_unicode_to_form(dw_unicode_form form, dw_text text, dw_buf *out, dw
     static const char *const name[] = {"C", "D", "KC", "KD"};
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text.ptr;
     utf8proc_uint8_t *mapped = NULL;
+    if (!text.len)
+        return DW_OK;
     utf8proc_ssize_t n =
         utf8proc_map(p, (utf8proc_ssize_t)text.len, &mapped, UTF8PROC_STABLE | option[form]);
     if (n < 0)
@@ -232,4 +160,21 @@ dw_status dw_unicode_to_form(dw_unicode_form form, dw_text text, dw_buf *out, dw
     dw_buf_add(out, mapped, (size_t)n);
     free(mapped);
     return DW_OK;
+}
+
+/* An opaque character neither changes nor moves, and nothing moves across it. */
+dw_status dw_unicode_to_form(dw_unicode_form form, dw_text text, dw_buf *out, dw_err *err)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < text.len;) {
+        int len;
+        uint32_t c = dw_unicode_at(text.ptr + i, text.len - i, &len);
+        if (c >= 0x300 && dw_unicode_is_opaque(c)) {
+            DW_TRY(put_form(form, (dw_text){text.ptr + from, i - from}, out, err));
+            from = i + (size_t)len;
+            dw_buf_add(out, text.ptr + i, (size_t)len);
+        }
+        i += (size_t)len;
+    }
+    return put_form(form, (dw_text){text.ptr + from, text.len - from}, out, err);
 }

@@ -27,10 +27,19 @@ size_t dw_unicode_half(const char *bytes, size_t n);
 /* Appends t with every `from` (not empty) replaced. */
 void dw_unicode_replace(dw_text t, dw_text from, dw_text to, dw_buf *out);
 
+/* Does the text hold a character that is newer than Unicode 14, so that PCRE2 may not know it? */
+bool dw_unicode_has_late(dw_text text);
+/* Appends the ranges of such characters that have a property ("L", "Lu", "Han"), as in a class of a
+ * pattern. */
+void dw_unicode_put_late(dw_text property, dw_buf *out);
+/* Marks and characters that decompose, but not in the older tables of Hugging Face tokenizers'
+ * normalizers: there they are letters like others, so here they are, too. */
+bool dw_unicode_is_opaque(uint32_t c);
+
 bool dw_unicode_is_space(uint32_t c);   /* White_Space */
 bool dw_unicode_is_word(uint32_t c);    /* letter, mark, decimal digit, connector, joiner */
 bool dw_unicode_is_numeric(uint32_t c); /* Nd, Nl, No */
-bool dw_unicode_is_mark(uint32_t c);    /* Mn, Mc, Me */
+bool dw_unicode_is_mark(uint32_t c);    /* Mn, Mc, Me, not opaque */
 bool dw_unicode_is_punct(uint32_t c);   /* ASCII punctuation and symbols, and P* */
 /* Appends the lower case of a character, which may be two. */
 void dw_unicode_put_lower(dw_buf *b, uint32_t c);
