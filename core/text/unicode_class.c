@@ -99,7 +99,8 @@ bool dw_unicode_is_numeric(uint32_t c)
 
 bool dw_unicode_is_mark(uint32_t c)
 {
-    return category(c) >> 8 == 'M' && !dw_unicode_is_opaque(c);
+    /* Two letters that were marks in the older tables. */
+    return (category(c) >> 8 == 'M' && !dw_unicode_is_opaque(c)) || c == 0x1cf2 || c == 0x1cf3;
 }
 
 bool dw_unicode_is_punct(uint32_t c)
