@@ -334,7 +334,7 @@ dw_status dw_rows_parse(const dw_rows *r, dw_text row, dw_json **out, dw_err *er
     *out = NULL;
     if (r->layout == TABLE && r->csv.bad)
         return table_fault(r, err);
-    dw_status st = dw_json_parse(row.ptr, row.len, DW_JSON_DEPTH_ROW, (int)r->line, out, err);
+    dw_status st = dw_json_parse_row(row.ptr, row.len, DW_JSON_DEPTH_ROW, (int)r->line, out, err);
     unsigned line, column;
     int used = 0;
     if (!st)
