@@ -6,13 +6,14 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/spill.h"
 #include "data/jsonl.h"
 #include "data/row.h"
 
 struct dw_dataset {
-    dw_row *row;
+    dw_row **row; /* all that stays in memory of a row, if memory is short */
     size_t n, cap;
-    dw_arena arena; /* what the rows point to */
+    dw_spill spill; /* the rows and what they point to */
     dw_data_counts counts;
     char **file;
     size_t n_file;
@@ -26,6 +27,8 @@ typedef struct loader {
     void *fn_ctx;
     dw_dataset *d;
     size_t bad_shown;
+    bool no_room;
+    dw_err full;  /* where no_room */
     bool refused; /* what is wrong is not the row's fault: on_bad does not apply */
 } loader;
 
@@ -61,50 +64,60 @@ static uint64_t shape_hash(const dw_draft *w)
     return h;
 }
 
-static void *keep(dw_dataset *d, const void *from, size_t bytes)
+/* A copy that lives as long as the data set; NULL: there is no room, and l->full says why. */
+static void *keep(loader *l, const void *from, size_t bytes)
 {
-    void *p = dw_arena_alloc(&d->arena, bytes + 1);
-    if (bytes)
+    void *p = l->no_room ? NULL : dw_spill_alloc(&l->d->spill, bytes + 1, &l->full);
+    l->no_room |= !p;
+    if (bytes && p && from)
         memcpy(p, from, bytes);
     return p;
 }
 
-static dw_text keep_text(dw_dataset *d, const dw_column_text *t)
+static dw_text keep_text(loader *l, const dw_column_text *t)
 {
-    char *p = dw_arena_alloc(&d->arena, t->len + 1);
+    char *p = keep(l, NULL, t->len);
     dw_text out = {p, t->len};
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; p && i < t->n; i++) {
         memcpy(p, t->part[i].text.ptr, t->part[i].text.len);
         p += t->part[i].text.len;
     }
     return out;
 }
 
-static void keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, uint32_t line)
+static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, uint32_t line,
+                          dw_err *err)
 {
     dw_dataset *d = l->d;
     const dw_ids *ids = &l->reader.ids;
-    const int32_t *id = keep(d, ids->id, ids->n * sizeof *id);
-    dw_answer *answer = dw_arena_alloc(&d->arena, (w->n_answer + 1) * sizeof *answer);
+    dw_row *r = keep(l, NULL, sizeof *r);
+    const int32_t *id = keep(l, ids->id, ids->n * sizeof *id);
+    dw_answer *answer = keep(l, NULL, w->n_answer * sizeof *answer);
+    const dw_row row =
+        (dw_row){.prompt = id,
+                 .n_prompt = (uint32_t)w->n_prompt,
+                 .n_answer = (uint32_t)w->n_answer,
+                 .answer = answer,
+                 .n_teacher_prompt = (uint32_t)w->n_teacher_prompt,
+                 .n_step = (uint32_t)w->n_step,
+                 .step_end = keep(l, w->step_end, w->n_step * sizeof *w->step_end),
+                 .step_label = keep(l, w->step_label, w->n_step * sizeof *w->step_label),
+                 .weight = w->weight,
+                 .label = w->label,
+                 .target = w->target,
+                 .margin = w->margin,
+                 .field = keep(l, w->field, l->reader.s->n_field * sizeof *w->field),
+                 .prompt_text = keep_text(l, &w->prompt),
+                 .meta = {keep(l, raw.ptr, raw.len), raw.len},
+                 .file = file,
+                 .line = line};
+    if (l->no_room) {
+        *err = l->full;
+        return DW_E_IO;
+    }
     DW_GROW(d->row, d->n, d->cap);
-    dw_row *r = &d->row[d->n++];
-    *r = (dw_row){.prompt = id,
-                  .n_prompt = (uint32_t)w->n_prompt,
-                  .n_answer = (uint32_t)w->n_answer,
-                  .answer = answer,
-                  .n_teacher_prompt = (uint32_t)w->n_teacher_prompt,
-                  .n_step = (uint32_t)w->n_step,
-                  .step_end = keep(d, w->step_end, w->n_step * sizeof *w->step_end),
-                  .step_label = keep(d, w->step_label, w->n_step * sizeof *w->step_label),
-                  .weight = w->weight,
-                  .label = w->label,
-                  .target = w->target,
-                  .margin = w->margin,
-                  .field = keep(d, w->field, l->reader.s->n_field * sizeof *w->field),
-                  .prompt_text = keep_text(d, &w->prompt),
-                  .meta = {keep(d, raw.ptr, raw.len), raw.len},
-                  .file = file,
-                  .line = line};
+    d->row[d->n++] = r;
+    *r = row;
     id += w->n_prompt;
     for (size_t i = 0; i < w->n_answer; i++) {
         answer[i] = (dw_answer){id, (uint32_t)w->answer[i].n, w->answer[i].rank};
@@ -113,6 +126,7 @@ static void keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, u
     r->teacher_prompt = w->has_teacher_prompt ? id : NULL;
     r->hash = dw_hash64(ids->id, ids->n * sizeof *ids->id) ^ shape_hash(w);
     count_row(&d->counts, w, ids->n);
+    return DW_OK;
 }
 
 /* ---- one row ---- */
@@ -168,9 +182,7 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
             return DW_OK;
         }
     DW_TRY(fit(l, &w, &drop, err));
-    if (!drop)
-        keep_row(l, &w, row->raw, file, line);
-    return DW_OK;
+    return drop ? DW_OK : keep_row(l, &w, row->raw, file, line, err);
 }
 
 /* Puts "file:line:column" of byte `at` of the row in front of the message. */
@@ -304,6 +316,7 @@ dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t
         dw_dataset_free(d);
         return st;
     }
+    dw_spill_rest(&d->spill);
     *out = d;
     return DW_OK;
 }
@@ -316,7 +329,7 @@ void dw_dataset_free(dw_dataset *d)
         dw_free(d->file[i]);
     dw_free(d->file);
     dw_free(d->row);
-    dw_arena_finish(&d->arena);
+    dw_spill_finish(&d->spill);
     dw_free(d);
 }
 
@@ -328,7 +341,7 @@ size_t dw_dataset_len(const dw_dataset *d)
 const dw_row *dw_dataset_row(const dw_dataset *d, size_t i)
 {
     dw_assert(i < d->n);
-    return &d->row[i];
+    return d->row[i];
 }
 
 const dw_data_counts *dw_dataset_counts(const dw_dataset *d)

@@ -75,7 +75,7 @@ static const struct {
     {IN("[{\"a\":\"x]"), "! rows:1:7: string is never closed"},
     {IN("\xef\xbb\xbf{}\n"), "1=1:1 {}|"},
     {IN("\xff\xfe{\0}\0"),
-     "! rows:1:1: this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"},
+     "rows:1:1: this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)"},
     {IN("{\"a\":\"\xe9\"}"), "! rows:1:7: byte 0xe9 is not UTF-8"},
     {IN("{\"a\":\"\\ud800\"}"), "! rows:1:7: lone high surrogate in a string"},
     {IN("{\"a\":\"\0\"}"), "! rows:1:7: control character 0x00 in a string must be escaped"},
