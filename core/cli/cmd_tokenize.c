@@ -3,7 +3,7 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/rows.h"
-#include "text/tokenizer.h"
+#include "model/model.h"
 
 enum { BATCH_ROWS = 256 };
 
@@ -79,7 +79,7 @@ dw_status dw_cmd_tokenize(int argc, char **argv, dw_err *err)
     if (help)
         return DW_OK;
     DW_TRY(dw_cli_on_bad(on_bad, &skip, err));
-    DW_TRY(dw_tokenizer_load(word[0], &s.t, err));
+    DW_TRY(dw_model_words(word[0], &s.t, err));
     dw_status st = dw_cli_rows_run(word[1], skip, BATCH_ROWS, tokenize_rows, &s, err);
     dw_tokenizer_free(s.t);
     dw_ids_finish(&s.ids);
