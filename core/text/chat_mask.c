@@ -64,7 +64,7 @@ static dw_status compose(dw_text text, view *out, dw_err *err)
             to++;
         const size_t had = out->text.len;
         const dw_text part = {text.ptr + from, to - from};
-        DW_TRY(dw_unicode_nfc(part, &out->text, err));
+        DW_TRY(dw_unicode_to_form(DW_UNICODE_NFC, part, &out->text, err));
         const dw_text now = {out->text.ptr + had, out->text.len - had};
         const bool same = dw_text_eq(part, now);
         for (size_t i = had; i < out->text.len; i++) {
