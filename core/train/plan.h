@@ -22,6 +22,8 @@
  *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
  *                           "epochs": 1, "minibatches": 1, "max_kl": 0,
  *                           "dynamic": null | { "part": null|"REWARD", "tries": 4 },
+ *                           "demonstrate": null | { "prompt": COLUMN, "part": null|"REWARD",
+ *                             "at_least": 1, "own": false, "feedback": null|"REWARD" },
  *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
  *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
  *                  | { "weight": 1.0, "lua": "FUNCTION" }
@@ -31,7 +33,7 @@
  *                      "steps": "none"|"min"|"prod"|"mean"|"last",  // also as one score
  *                      "implicit": false } },  // causal: log p - log reference of each token
  *       "estimator": null | { "plugin": "grpo", "options": {...} },
- *            // null with a rollout: the first objective's plugin, same instance
+ *            // null with a rollout: the first objective that is one, same instance
  *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
  *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss", "greater":
  *                        false, "samples": 1, "at_start": true } } },
@@ -66,24 +68,13 @@
 #include "data/dataset.h"
 #include "model/model.h"
 #include "train/plan_mix.h"
+#include "train/plan_rollout.h"
 #include "train/schedule.h"
 
 typedef struct dw_plan_data {
     dw_data_spec spec;
     bool shuffle;
 } dw_plan_data;
-
-typedef struct dw_plan_rollout {
-    uint32_t epochs, minibatches; /* a rollout is trained on epochs x minibatches steps */
-    double max_kl;                /* its remaining steps are left out beyond; 0: never */
-    const char *dynamic;          /* "" (the total) or the reward whose flat groups are replaced;
-                                     NULL: all groups are taken */
-    uint32_t tries;               /* at most so many rounds of sampling, with dynamic */
-    uint32_t samples, max_tokens, top_k;
-    double temperature, top_p, min_p;
-    const char *const *stop;
-    size_t n_stop;
-} dw_plan_rollout;
 
 /* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
 typedef enum dw_step_total {

@@ -112,6 +112,23 @@ static void put_data(dw_buf *b, const dw_plan_data *d)
     dw_buf_addc(b, '}');
 }
 
+static void put_demonstrate(dw_buf *b, const dw_plan_demonstrate *d)
+{
+    bool any = false;
+    put_key(b, "demonstrate");
+    if (!d) {
+        dw_buf_adds(b, "null");
+        return;
+    }
+    dw_buf_addc(b, '{');
+    put_column(b, &any, "prompt", &d->prompt);
+    put_str(b, "part", d->part);
+    put_num(b, "at_least", d->at_least);
+    put_bool(b, "own", d->own);
+    put_str(b, "feedback", d->feedback);
+    dw_buf_addc(b, '}');
+}
+
 static void put_rollout(dw_buf *b, const dw_plan_rollout *r)
 {
     put_key(b, "rollout");
@@ -138,6 +155,7 @@ static void put_rollout(dw_buf *b, const dw_plan_rollout *r)
     } else {
         dw_buf_adds(b, "null");
     }
+    put_demonstrate(b, r->demonstrate);
     dw_buf_addc(b, '}');
 }
 

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/plan_rollout.h"
+
 const char *const dw_plan_types[] = {"texts",  "completions", "pairs", "prompts",
                                      "labels", "steps",       "lists", NULL};
 const char *const dw_plan_on_bad[] = {"error", "skip", NULL};
@@ -63,10 +65,9 @@ static dw_status check_format(const dw_fields *f, const char *format)
                                 format);
 }
 
-static dw_status parse_column(const dw_fields *columns, dw_data_column c, const dw_json *functions,
-                              dw_column *out)
+dw_status dw_plan_column(const dw_fields *columns, const char *key, const char *kind,
+                         const dw_json *functions, dw_column *out)
 {
-    const char *key = dw_data_column_name(c);
     static const char *const keys[] = {"field", "format", "lua", NULL};
     const dw_json *v = dw_fields_get(columns, key);
     if (!v)
@@ -82,7 +83,7 @@ static dw_status parse_column(const dw_fields *columns, dw_data_column c, const 
         return check_format(&f, out->format);
     }
     DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
-    return dw_plan_function(&f, NULL, functions, out->lua, dw_data_is_text(c) ? "row" : "value");
+    return dw_plan_function(&f, NULL, functions, out->lua, kind);
 }
 
 static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
@@ -99,7 +100,9 @@ static dw_status parse_columns(const dw_fields *data, const dw_json *functions, 
     dw_fields f;
     DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), keys, &f));
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
-        DW_TRY(parse_column(&f, (dw_data_column)c, functions, &s->column[c]));
+        DW_TRY(dw_plan_column(&f, dw_data_column_name((dw_data_column)c),
+                              dw_data_is_text((dw_data_column)c) ? "row" : "value", functions,
+                              &s->column[c]));
     if (s->column[DW_COL_RANKS].field && s->column[DW_COL_SCORES].field)
         return dw_fields_fail(&f, NULL, "lists are ordered by 'ranks' or by 'scores', not by both");
     return DW_OK;
@@ -214,55 +217,6 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     DW_TRY(dw_fields_choice(&f, "on_long", dw_plan_on_long, 0, &too_long));
     s->on_bad = (dw_on_bad)bad;
     s->on_long = (dw_on_long)too_long;
-    return DW_OK;
-}
-
-static dw_status parse_dynamic(const dw_fields *rollout, dw_plan_rollout *r)
-{
-    static const char *const keys[] = {"part", "tries", NULL};
-    const dw_json *v = dw_fields_get(rollout, "dynamic");
-    dw_fields f;
-    int64_t n;
-    if (!v)
-        return DW_OK;
-    DW_TRY(dw_fields_open(rollout, v, dw_fields_path(rollout, "dynamic"), keys, &f));
-    r->dynamic = "";
-    if (dw_fields_get(&f, "part"))
-        DW_TRY(dw_fields_str(&f, "part", NULL, &r->dynamic));
-    DW_TRY(dw_fields_int(&f, "tries", 4, 1, 1000, &n));
-    r->tries = (uint32_t)n;
-    return DW_OK;
-}
-
-static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
-{
-    static const char *const keys[] = {"samples",     "temperature", "max_tokens", "top_k",
-                                       "top_p",       "min_p",       "stop",       "epochs",
-                                       "minibatches", "max_kl",      "dynamic",    NULL};
-    const dw_json *v = dw_fields_get(task, "rollout");
-    if (!v)
-        return DW_OK;
-    dw_plan_rollout *r = dw_arena_alloc(task->arena, sizeof *r);
-    dw_fields f;
-    int64_t n;
-    DW_TRY(dw_fields_open(task, v, dw_fields_path(task, "rollout"), keys, &f));
-    DW_TRY(dw_fields_int(&f, "samples", 8, 1, 4096, &n));
-    r->samples = (uint32_t)n;
-    DW_TRY(dw_fields_int(&f, "max_tokens", 256, 1, MAX_TOKENS, &n));
-    r->max_tokens = (uint32_t)n;
-    DW_TRY(dw_fields_int(&f, "top_k", 0, 0, INT32_MAX, &n));
-    r->top_k = (uint32_t)n;
-    DW_TRY(dw_fields_num(&f, "temperature", 1.0, 0.01, 100.0, &r->temperature));
-    DW_TRY(dw_fields_num(&f, "top_p", 1.0, 1e-6, 1.0, &r->top_p));
-    DW_TRY(dw_fields_num(&f, "min_p", 0.0, 0.0, 1.0, &r->min_p));
-    DW_TRY(dw_fields_list(&f, "stop", &r->stop, &r->n_stop));
-    DW_TRY(dw_fields_int(&f, "epochs", 1, 1, 1000, &n));
-    r->epochs = (uint32_t)n;
-    DW_TRY(dw_fields_int(&f, "minibatches", 1, 1, 4096, &n));
-    r->minibatches = (uint32_t)n;
-    DW_TRY(dw_fields_num(&f, "max_kl", 0.0, 0.0, 1e6, &r->max_kl));
-    DW_TRY(parse_dynamic(&f, r));
-    out->rollout = r;
     return DW_OK;
 }
 
@@ -397,14 +351,7 @@ static dw_status check_task(const dw_fields *f, const dw_plan_task *t)
     if (t->rollout && !prompts)
         return dw_fields_fail(f, "rollout", "a rollout starts from prompts, but the data is %s",
                               dw_plan_types[t->data.spec.type]);
-    if (t->rollout && !t->n_reward)
-        return dw_fields_fail(f, "rewards", "a rollout needs at least one reward");
-    const char *part = t->rollout ? t->rollout->dynamic : NULL;
-    bool known = !part || !part[0];
-    for (size_t i = 0; i < t->n_reward && !known; i++)
-        known = !strcmp(t->reward[i].name, part);
-    if (!known)
-        return dw_fields_fail(f, "rollout", "dynamic.part: no reward '%s' in this task", part);
+    DW_TRY(dw_plan_rollout_check(f, t));
     if (!t->rollout && t->n_reward)
         return dw_fields_fail(f, "rewards", "rewards score a rollout, and this task has none");
     if (!t->rollout && t->estimator)
@@ -431,7 +378,7 @@ dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_
     DW_TRY(parse_data(&f, functions, &out->data));
     DW_TRY(dw_fields_int(&f, "rows", 8, 1, 65536, &n));
     out->rows = (uint32_t)n;
-    DW_TRY(parse_rollout(&f, out));
+    DW_TRY(dw_plan_rollout_parse(&f, functions, &out->rollout));
     DW_TRY(parse_uses(&f, "rewards", reward_keys, functions, &out->reward, &out->n_reward));
     const dw_json *e = dw_fields_get(&f, "estimator");
     if (e) {

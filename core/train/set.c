@@ -165,21 +165,42 @@ void dw_set_compact(dw_set *s)
     count(s);
 }
 
+/* What the teacher of a sequence reads; 0: the prompt. */
+static size_t teacher_prompt(const dw_seq *q, const int32_t **id)
+{
+    const dw_row *r = q->row;
+    *id = q->teacher_prompt;
+    if (q->teacher_prompt)
+        return q->n_teacher_prompt;
+    if (!r || !r->teacher_prompt || r->n_prompt == 0)
+        return 0;
+    *id = r->teacher_prompt;
+    return r->n_teacher_prompt;
+}
+
 const dw_packable *dw_set_teacher_packs(const dw_set *s)
 {
     dw_packable *own = NULL;
     for (size_t i = 0; i < s->n_seq; i++) {
-        const dw_row *r = s->seq[i].row;
-        if (!r || !r->teacher_prompt || r->n_teacher_prompt == 0 || r->n_prompt == 0)
+        const int32_t *id;
+        size_t n = teacher_prompt(&s->seq[i], &id);
+        if (n == 0)
             continue;
         if (!own) {
             own = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *own);
             memcpy(own, s->pack, s->n_seq * sizeof *own);
         }
-        own[i].prompt = r->teacher_prompt;
-        own[i].n_prompt = r->n_teacher_prompt;
+        own[i].prompt = id;
+        own[i].n_prompt = (uint32_t)n;
     }
     return own ? own : s->pack;
+}
+
+void dw_set_untaught(const dw_set *s, size_t first, size_t n, double *x)
+{
+    for (size_t i = first; i < first + n; i++)
+        for (uint32_t t = 0; s->seq[i].untaught && t < s->pack[i].n_completion; t++)
+            x[s->seq[i].tok - s->seq[first].tok + t] = NAN;
 }
 
 /* Sequence i of `out` is `p`: its tokens in every column. */

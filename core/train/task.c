@@ -255,6 +255,40 @@ static dw_status open_objectives(dw_live_task *t, dw_err *err)
     return DW_OK;
 }
 
+/* Without an estimator of its own: the first objective that is one as well, by name. */
+static void share_estimator(dw_live_task *t)
+{
+    size_t i = 0;
+    while (i < t->n_objective && !dw_instance_info(t->objective[i].inst)->estimator.estimate)
+        i++;
+    if (i == t->n_objective)
+        return; /* losses that need no advantages */
+    t->estimator = t->objective[i];
+    t->estimator.shared = true;
+    t->estimator.ask = (dowel_request){0};
+    t->estimator.n_field = t->estimator.n_choice = 0;
+}
+
+/* Advantages come from rewards, by an estimator. */
+static dw_status check_estimator(const dw_live_task *t, dw_err *err)
+{
+    const uint64_t made = DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_RETURN);
+    if (!t->plan->rollout)
+        return DW_OK;
+    if (t->estimator.inst && t->plan->n_reward == 0)
+        return dw_fail(err, DW_E_RECIPE,
+                       "rewards: %s credits answers by their rewards, and the "
+                       "task has none",
+                       dw_instance_name(t->estimator.inst));
+    for (size_t i = 0; i < t->n_objective && !t->estimator.inst; i++)
+        if (t->objective[i].ask.columns & made)
+            return dw_fail(err, DW_E_RECIPE,
+                           "estimator: %s trains on advantages, and nothing in "
+                           "this task makes them",
+                           dw_instance_name(t->objective[i].inst));
+    return DW_OK;
+}
+
 static dw_status open_estimator(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
@@ -266,12 +300,7 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
             return dw_fail(err, DW_E_RECIPE, "estimator: the plugin %s is not an estimator",
                            p->estimator->plugin);
     } else {
-        t->estimator = t->objective[0];
-        t->estimator.shared = true;
-        t->estimator.ask = (dowel_request){0};
-        t->estimator.n_field = t->estimator.n_choice = 0;
-        if (!dw_instance_info(t->estimator.inst)->estimator.estimate)
-            t->estimator.inst = NULL; /* a loss that needs no advantages */
+        share_estimator(t);
     }
     if (!t->estimator.inst)
         return DW_OK;
@@ -380,6 +409,7 @@ static dw_status open_task(dw_live_task *t, dw_err *err)
     t->prefix = job->n_task > 1 ? dw_arena_printf(&job->arena, "%s/", t->plan->name) : "";
     DW_TRY(open_objectives(t, err));
     DW_TRY(open_estimator(t, err));
+    DW_TRY(check_estimator(t, err));
     DW_TRY(open_rewards(t, err));
     DW_TRY(check_feeds(t, err));
     return dw_asks_sum(t, err);

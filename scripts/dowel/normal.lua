@@ -268,10 +268,24 @@ local function objectives(plan, path, task)
 end
 
 local rollout_keys = { "samples", "temperature", "max_tokens", "top_k", "top_p", "min_p", "stop",
-  "epochs", "minibatches", "max_kl", "dynamic" }
+  "epochs", "minibatches", "max_kl", "dynamic", "demonstrate" }
+local demonstrate_keys = { "prompt", "part", "at_least", "own", "feedback" }
 local eval_keys = { "data", "every", "patience", "metric", "greater", "samples", "at_start" }
 
-local function rollout(plan, path, task)
+-- What a teacher reads: the row with a good answer of the same group.
+local function demonstrate(plan, path, rollout, name)
+  if rollout.demonstrate == nil then return null end
+  local t = node.table(rollout, "demonstrate", rollout.demonstrate, "rollout.demonstrate")
+  node.keys(t, "rollout.demonstrate", demonstrate_keys)
+  local out = { part = null, at_least = 1.0, own = false, feedback = null }
+  copy(plan, path, t, demonstrate_keys, "rollout.demonstrate", out)
+  if t.prompt ~= nil then
+    out.prompt = column(plan, t, "prompt", t.prompt, "row", name .. ".demonstrate")
+  end
+  return out
+end
+
+local function rollout(plan, path, task, name)
   if task.rollout == nil then return null end
   local t = node.table(task, "rollout", task.rollout, "rollout")
   node.keys(t, "rollout", rollout_keys)
@@ -287,6 +301,7 @@ local function rollout(plan, path, task)
   elseif r.dynamic == nil then
     r.dynamic = null
   end
+  r.demonstrate = demonstrate(plan, path .. ".demonstrate", t, name)
   return r
 end
 
@@ -345,7 +360,7 @@ function normal.task(plan, name, t, own)
   want(t, "data", t.data, "data", data_form, "data")
   local out = {
     data = normal.data(plan, path .. ".data", t.data, name, true),
-    rollout = rollout(plan, path .. ".rollout", t),
+    rollout = rollout(plan, path .. ".rollout", t, name),
     rewards = rewards(plan, path .. ".rewards", t, name),
     objectives = objectives(plan, path .. ".objectives", t),
     eval = eval(plan, path .. ".eval", t, name),

@@ -81,11 +81,11 @@ local function complete(plan, path, use, kind)
 end
 
 local function complete_task(plan, name, task)
-  local path, first = "tasks." .. name, nil
+  local path, credits = "tasks." .. name, task.estimator ~= null and task.estimator.plugin
   for key, use in pairs(task.objectives) do
     local at = format("%s.objectives.%s", path, key)
     local info = complete(plan, at, use, "objective")
-    first = first or info
+    credits = credits or info.estimator and use.plugin
     local data = type(task.data) == "table" and task.data.type
     if info.feeds and info.feeds[data] == false then
       local p = plan.pos[at]
@@ -93,15 +93,15 @@ local function complete_task(plan, name, task)
         info.takes, data)
     end
   end
+  if task.rollout ~= null and credits and next(task.rewards) == nil then
+    local p = plan.pos[path .. ".rollout"]
+    node.refuse(p.t, nil, "reward: %s credits answers by their rewards, and there is none", credits)
+  end
   for key, use in pairs(task.rewards) do
     if use.plugin then complete(plan, format("%s.rewards.%s", path, key), use, "reward") end
   end
   if task.estimator ~= null then
     complete(plan, path .. ".estimator", task.estimator, "estimator")
-  elseif task.rollout ~= null and first and not first.estimator then
-    local p = plan.pos[path .. ".objectives"]
-    node.refuse(p.t, p.key, "the first objective has no estimator of its own: add "
-      .. 'estimator = d.estimator "grpo" {}')
   end
 end
 

@@ -140,8 +140,14 @@ static void test_refused_tasks(void **state)
             "tasks.main.rollout: missing: prompts have no answers, so they need one");
     refused(WITH_TASK(TASK ",\"rollout\":{}"),
             "tasks.main.rollout: a rollout starts from prompts, but the data is pairs");
-    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{}"),
-            "tasks.main.rewards: a rollout needs at least one reward");
+    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{\"dynamic\":{}}"),
+            "tasks.main.rollout: dynamic compares rewards, and this task has none");
+    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{\"demonstrate\":{}}"),
+            "tasks.main.rollout.demonstrate.prompt: missing: a format or a function of the row, "
+            "with 'demonstration' in it, that the teacher reads");
+    refused(WITH_TASK(PROMPTS "," GRPO "," REWARDS ",\"rollout\":{\"demonstrate\":{\"prompt\":"
+                              "{\"format\":\"{demonstration}\"},\"part\":\"none\"}}"),
+            "tasks.main.rollout: demonstrate.part: no reward 'none' in this task");
     refused(WITH_TASK(TASK "," REWARDS),
             "tasks.main.rewards: rewards score a rollout, and this task has none");
     refused(WITH_TASK(PROMPTS "," GRPO "," REWARDS ",\"rollout\":{\"temperature\":0}"),
