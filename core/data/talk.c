@@ -1,9 +1,10 @@
 /* Reads rows of messages: what was asked, what was answered, and what the template needs beside. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "data/talk.h"
+#include "data/talk_internal.h"
 
 /* ---- owning what is made for a row ---- */
 
@@ -14,7 +15,7 @@ const dw_json *dw_row_hold(dw_row_reader *r, dw_json *v)
     return v;
 }
 
-static dw_status made(dw_row_reader *r, dw_buf *text, const dw_json **out, dw_err *err)
+dw_status dw_talk_made(dw_row_reader *r, dw_buf *text, const dw_json **out, dw_err *err)
 {
     dw_json *v;
     dw_status st = dw_json_parse(text->ptr, text->len, DW_JSON_DEPTH_ROW + 8, 1, &v, err);
@@ -49,7 +50,7 @@ bool dw_talk_is(const dw_data_spec *s, const dw_json *v)
 }
 
 /* The value of a column that is a field of the row, or NULL. */
-static const dw_json *value_of(const dw_row_reader *r, const dw_column_row *row, dw_data_column c)
+const dw_json *dw_talk_value(const dw_row_reader *r, const dw_column_row *row, dw_data_column c)
 {
     const char *field = dw_column_field(&r->column[c]);
     return field ? dw_json_path(row->json, field) : NULL;
@@ -74,7 +75,7 @@ static bool any_column(const dw_row_reader *r, const dw_column_row *row)
     static const dw_data_column all[] = {DW_COL_PROMPT, DW_COL_COMPLETION, DW_COL_CHOSEN,
                                          DW_COL_REJECTED};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        if (dw_data_has(r->s->type, all[i]) && dw_talk_is(r->s, value_of(r, row, all[i])))
+        if (dw_data_has(r->s->type, all[i]) && dw_talk_is(r->s, dw_talk_value(r, row, all[i])))
             return true;
     return false;
 }
@@ -86,7 +87,7 @@ bool dw_talk_row(const dw_row_reader *r, const dw_column_row *row)
         return true;
     if (s->type != DW_TEXTS)
         return any_column(r, row);
-    const dw_json *text = value_of(r, row, DW_COL_TEXT);
+    const dw_json *text = dw_talk_value(r, row, DW_COL_TEXT);
     if (text || !dw_row_is_default(r, DW_COL_TEXT))
         return dw_talk_is(s, text);
     return dw_talk_is(s, dw_json_get(row->json, whole_field(r, row)));
@@ -207,7 +208,7 @@ static void put_message(const dw_data_spec *s, dw_buf *b, const dw_json *m)
 /* ---- lists of messages ---- */
 
 /* A list of messages, or one message, in the chat's spelling; `what` is for messages of ours. */
-static dw_status messages_of(dw_row_reader *r, const dw_json *v, const char *what,
+dw_status dw_talk_messages(dw_row_reader *r, const dw_json *v, const char *what,
                              const dw_json **out, dw_err *err)
 {
     bool list = v && dw_json_kind(v) == DW_JSON_ARRAY, as_it_is = list;
@@ -238,7 +239,7 @@ static dw_status messages_of(dw_row_reader *r, const dw_json *v, const char *wha
         comma = ",";
     }
     dw_buf_addc(&b, ']');
-    return made(r, &b, out, err);
+    return dw_talk_made(r, &b, out, err);
 }
 
 /* Messages [from, to) of a list. */
@@ -255,7 +256,7 @@ static dw_status part_of(dw_row_reader *r, const dw_json *list, size_t from, siz
         dw_json_put(&b, m, false, 0);
     }
     dw_buf_addc(&b, ']');
-    return made(r, &b, out, err);
+    return dw_talk_made(r, &b, out, err);
 }
 
 dw_status dw_talk_join(dw_row_reader *r, const dw_json *a, const dw_json *b, const dw_json **out,
@@ -269,7 +270,7 @@ dw_status dw_talk_join(dw_row_reader *r, const dw_json *a, const dw_json *b, con
             dw_json_put(&text, m, false, 0);
         }
     dw_buf_addc(&text, ']');
-    return made(r, &text, out, err);
+    return dw_talk_made(r, &text, out, err);
 }
 
 static const dw_json *last_of(const dw_json *list)
@@ -308,132 +309,6 @@ static size_t common(const dw_json *a, const dw_json *b)
     return n;
 }
 
-/* ---- layout alpaca ---- */
-
-static void put_said(dw_buf *b, const char *role, dw_text text)
-{
-    dw_buf_printf(b, "%s{\"role\":\"%s\",\"content\":", b->len > 1 ? "," : "", role);
-    dw_json_put_str(b, text.ptr ? text.ptr : "", text.len);
-    dw_buf_addc(b, '}');
-}
-
-/* The text of a column that a row may do without; empty then. */
-static dw_status optional_text(dw_row_reader *r, const dw_column_row *row, dw_data_column c,
-                               dw_text *out, size_t *at, dw_err *err)
-{
-    dw_column_text t;
-    *out = (dw_text){"", 0};
-    if (!dw_column_there(&r->column[c], row))
-        return DW_OK;
-    DW_TRY(dw_column_apply(&r->scratch, &r->column[c], row, &t, at, err));
-    if (t.len)
-        *out = dw_column_flat(&r->scratch, &t);
-    return DW_OK;
-}
-
-static dw_status put_history(dw_row_reader *r, const dw_column_row *row, dw_buf *b, size_t *at,
-                             dw_err *err)
-{
-    const dw_json *v;
-    dw_json *own;
-    if (!dw_column_there(&r->column[DW_COL_HISTORY], row))
-        return DW_OK;
-    DW_TRY(dw_column_json(&r->scratch, &r->column[DW_COL_HISTORY], row, &v, &own, at, err));
-    bool ok = dw_json_kind(v) == DW_JSON_ARRAY;
-    for (const dw_json *e = ok ? dw_json_first(v) : NULL; e && ok; e = dw_json_next(e)) {
-        const dw_json *q = dw_json_first(e), *a = q ? dw_json_next(q) : NULL;
-        ok = dw_json_kind(e) == DW_JSON_ARRAY && a && !dw_json_next(a) &&
-             dw_json_kind(q) == DW_JSON_STRING && dw_json_kind(a) == DW_JSON_STRING;
-        if (!ok)
-            break;
-        put_said(b, "user", dw_json_str(q));
-        put_said(b, "assistant", dw_json_str(a));
-    }
-    if (own)
-        dw_json_free(own);
-    return ok ? DW_OK
-              : dw_fail(err, DW_E_INPUT,
-                        "\"history\": wanted a list of [question, answer], both of them text");
-}
-
-static dw_status alpaca_prompt(dw_row_reader *r, const dw_column_row *row, dw_buf *b, size_t *at,
-                               dw_err *err)
-{
-    dw_text system, input;
-    dw_column_text instruction;
-    dw_buf_addc(b, '[');
-    DW_TRY(optional_text(r, row, DW_COL_SYSTEM, &system, at, err));
-    if (system.len)
-        put_said(b, "system", system);
-    DW_TRY(put_history(r, row, b, at, err));
-    DW_TRY(dw_column_apply(&r->scratch, &r->column[DW_COL_INSTRUCTION], row, &instruction, at,
-                           err));
-    DW_TRY(optional_text(r, row, DW_COL_INPUT, &input, at, err));
-    dw_text ask = instruction.len ? dw_column_flat(&r->scratch, &instruction) : (dw_text){"", 0};
-    char *both = dw_arena_alloc(&r->scratch, ask.len + input.len + 2);
-    memcpy(both, ask.ptr, ask.len);
-    size_t n = ask.len;
-    if (n && input.len)
-        both[n++] = '\n';
-    memcpy(both + n, input.ptr, input.len);
-    n += input.len;
-    if (!n)
-        return dw_fail(err, DW_E_INPUT, "\"instruction\" and \"input\" are both empty");
-    put_said(b, "user", (dw_text){both, n});
-    return DW_OK;
-}
-
-/* An answer that is text becomes a message. */
-static dw_status said_by_text(dw_row_reader *r, const dw_column_row *row, dw_data_column c,
-                              const dw_json **out, size_t *at, dw_err *err)
-{
-    dw_column_text t;
-    dw_buf b = {0};
-    DW_TRY(dw_column_apply(&r->scratch, &r->column[c], row, &t, at, err));
-    dw_buf_addc(&b, '[');
-    put_said(&b, "assistant", t.len ? dw_column_flat(&r->scratch, &t) : (dw_text){"", 0});
-    dw_buf_addc(&b, ']');
-    return made(r, &b, out, err);
-}
-
-static dw_status read_alpaca(dw_row_reader *r, const dw_column_row *row, dw_draft *w, size_t *at,
-                             dw_err *err)
-{
-    dw_buf b = {0};
-    dw_data_type type = r->s->type;
-    dw_status st = alpaca_prompt(r, row, &b, at, err);
-    if (st >= 0 && type == DW_TEXTS) {
-        dw_text out;
-        st = optional_text(r, row, DW_COL_OUTPUT, &out, at, err);
-        put_said(&b, "assistant", out);
-    }
-    if (st < 0) {
-        dw_buf_finish(&b);
-        return st;
-    }
-    dw_buf_addc(&b, ']');
-    const dw_json *all;
-    DW_TRY(made(r, &b, &all, err));
-    if (type == DW_TEXTS) {
-        dw_talk_answer(r, w, all);
-        return DW_OK;
-    }
-    w->asked = all;
-    const dw_json *said;
-    if (type == DW_COMPLETIONS || type == DW_LABELS) {
-        DW_TRY(said_by_text(r, row, DW_COL_OUTPUT, &said, at, err));
-        dw_talk_answer(r, w, said);
-    }
-    for (int c = DW_COL_CHOSEN; type == DW_PAIRS && c <= DW_COL_REJECTED; c++) {
-        const dw_json *v = value_of(r, row, (dw_data_column)c);
-        DW_TRY(dw_talk_is(r->s, v)
-                   ? messages_of(r, v, dw_data_column_name((dw_data_column)c), &said, err)
-                   : said_by_text(r, row, (dw_data_column)c, &said, at, err));
-        dw_talk_answer(r, w, said);
-    }
-    return DW_OK;
-}
-
 /* ---- messages ---- */
 
 /* What tells whether an answer is empty or equal to another: its words where there is nothing
@@ -466,7 +341,7 @@ static dw_status column_messages(dw_row_reader *r, const dw_column_row *row, dw_
                                  const dw_json **out, size_t *at, dw_err *err)
 {
     const char *name = dw_data_column_name(c), *field = dw_column_field(&r->column[c]);
-    const dw_json *v = value_of(r, row, c);
+    const dw_json *v = dw_talk_value(r, row, c);
     if (field && v)
         *at = dw_column_at(&r->scratch, row->raw, field);
     if (v && dw_json_kind(v) == DW_JSON_STRING)
@@ -483,7 +358,7 @@ static dw_status column_messages(dw_row_reader *r, const dw_column_row *row, dw_
                        "holds messages elsewhere",
                        name);
     }
-    return messages_of(r, v, name, out, err);
+    return dw_talk_messages(r, v, name, out, err);
 }
 
 /* A conversation whose last message is the answer. */
@@ -565,7 +440,7 @@ static dw_status read_list(dw_row_reader *r, const dw_column_row *row, dw_draft 
     for (const dw_json *e = dw_json_first(v); e; e = dw_json_next(e)) {
         const dw_json *said;
         snprintf(name, sizeof name, "completions.%zu", n++);
-        DW_TRY(messages_of(r, e, name, &said, err));
+        DW_TRY(dw_talk_messages(r, e, name, &said, err));
         dw_talk_answer(r, w, said);
     }
     return DW_OK;
@@ -576,7 +451,7 @@ static dw_status read_columns(dw_row_reader *r, const dw_column_row *row, dw_dra
                               dw_err *err)
 {
     dw_data_type type = r->s->type;
-    const dw_json *said, *prompt = value_of(r, row, DW_COL_PROMPT);
+    const dw_json *said, *prompt = dw_talk_value(r, row, DW_COL_PROMPT);
     /* Data sets that repeat the question as text beside two whole conversations. */
     bool inside = type == DW_PAIRS && dw_row_is_default(r, DW_COL_PROMPT) &&
                   (!prompt || dw_json_kind(prompt) == DW_JSON_STRING ||
@@ -596,27 +471,6 @@ static dw_status read_columns(dw_row_reader *r, const dw_column_row *row, dw_dra
     return DW_OK;
 }
 
-/* ShareGPT keeps what the system says in a column of its own. */
-static dw_status with_system(dw_row_reader *r, const dw_column_row *row, const dw_json **all,
-                             size_t *at, dw_err *err)
-{
-    dw_text system;
-    dw_buf b = {0};
-    if (r->s->layout != DW_LAYOUT_SHAREGPT)
-        return DW_OK;
-    DW_TRY(optional_text(r, row, DW_COL_SYSTEM, &system, at, err));
-    if (!system.len)
-        return DW_OK;
-    dw_buf_addc(&b, '[');
-    put_said(&b, "system", system);
-    for (const dw_json *m = dw_json_first(*all); m; m = dw_json_next(m)) {
-        dw_buf_addc(&b, ',');
-        dw_json_put(&b, m, false, 0);
-    }
-    dw_buf_addc(&b, ']');
-    return made(r, &b, all, err);
-}
-
 /* One conversation that holds everything, or of pairs everything up to the answers. */
 static dw_status read_whole(dw_row_reader *r, const dw_column_row *row, const char *field,
                             dw_draft *w, size_t *at, dw_err *err)
@@ -625,8 +479,8 @@ static dw_status read_whole(dw_row_reader *r, const dw_column_row *row, const ch
     if (!v)
         return dw_column_missing(row->json, field, err);
     *at = dw_column_at(&r->scratch, row->raw, field);
-    DW_TRY(messages_of(r, v, field, &all, err));
-    DW_TRY(with_system(r, row, &all, at, err));
+    DW_TRY(dw_talk_messages(r, v, field, &all, err));
+    DW_TRY(dw_talk_with_system(r, row, &all, at, err));
     if (r->s->type == DW_TEXTS) {
         dw_talk_answer(r, w, all);
         return DW_OK;
@@ -707,8 +561,8 @@ dw_status dw_talk_read(dw_row_reader *r, const dw_column_row *row, dw_draft *w, 
     }
     DW_TRY(read_extras(r, row, w, at, err));
     if (s->layout == DW_LAYOUT_ALPACA)
-        DW_TRY(read_alpaca(r, row, w, at, err));
-    else if (s->type == DW_TEXTS && value_of(r, row, DW_COL_TEXT))
+        DW_TRY(dw_talk_alpaca(r, row, w, at, err));
+    else if (s->type == DW_TEXTS && dw_talk_value(r, row, DW_COL_TEXT))
         DW_TRY(read_whole(r, row, dw_column_field(&r->column[DW_COL_TEXT]), w, at, err));
     else if (s->type == DW_TEXTS || s->column[DW_COL_MESSAGES].field ||
              (s->layout && dw_json_get(row->json, whole_field(r, row))))

@@ -7,7 +7,8 @@
  * { "dowel": 1, "name": "...", "seed": 17,
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
  *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false, "targets": ["q"] },
- *              "freeze": [[0, 100]] },    // steps from .. to - 1: it does not move in them
+ *              "freeze": [[0, 100]],      // steps from .. to - 1: it does not move in them
+ *              "eos_token": null | "..." },  // ends an answer beside what the model's files name
  *   "models": { "NAME": { ...as "model", "trains": true,
  *                         "optimizer": null | OPTIMIZER } },     // null: the plan's
  *       // "model" is the one named "policy"; a model trains where a task names it model or critic
@@ -108,6 +109,7 @@ typedef struct dw_plan_optimizer {
 typedef struct dw_plan_model {
     const char *name; /* the first one's is "policy" */
     const char *path;
+    const char *eos_token; /* also ends an answer; NULL: as the model's files say */
     bool init, has_lora, trains;
     dw_lora_spec lora;
     bool own_optimizer;

@@ -355,6 +355,7 @@ static void put_model(dw_buf *b, const dw_plan_model *m, bool further)
     dw_buf_printf(b, "{\"init\":%s", m->init ? "true" : "false");
     put_str(b, "path", m->path);
     put_adapter(b, m);
+    put_str(b, "eos_token", m->eos_token);
     put_key(b, "freeze");
     dw_buf_addc(b, '[');
     for (size_t i = 0; i < m->n_freeze; i++)

@@ -73,7 +73,8 @@ end
 function normal.model(plan, path, t, name)
   local what = name and "model " .. name or "model"
   local m = { init = t.init or false, adapter = null, freeze = freeze(t) }
-  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer" }, what, {})
+  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token" }, what, {})
+  m.eos_token = t.eos_token == nil and null or t.eos_token
   m.path = normal.path(plan, t, "path", t.path, what .. ".path")
   if t.adapter ~= nil then
     want(t, "adapter", t.adapter, "lora", "d.lora { ... }", what .. ".adapter")
