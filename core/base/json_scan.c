@@ -20,7 +20,7 @@ typedef struct scan {
     const char *text;
     size_t n, at;
     int depth, max_depth, first_line;
-    size_t nul_escapes;
+    size_t nul_escapes, odd_numbers;
     key_seen *key; /* of all open objects, innermost last */
     size_t n_key, cap_key;
     dw_buf word;
@@ -157,6 +157,19 @@ static size_t digits(scan *s)
     return s->at - from;
 }
 
+bool dw_json_odd_number(const char *p, size_t n)
+{
+    const char *point = memchr(p, '.', n);
+    if (memchr(p, 'e', n) || memchr(p, 'E', n))
+        return true;
+    if (!point)
+        return n > 15 || (n == 2 && p[0] == '-' && p[1] == '0');
+    for (const char *q = point + 1; q < p + n; q++)
+        if (*q != '0')
+            return false;
+    return true;
+}
+
 static dw_status number(scan *s)
 {
     size_t from = s->at;
@@ -189,6 +202,7 @@ static dw_status number(scan *s)
         if (isinf(strtod(s->word.ptr, NULL)))
             return bad(s, from, "number is too large");
     }
+    s->odd_numbers += dw_json_odd_number(s->text + from, s->at - from);
     return DW_OK;
 }
 
@@ -319,7 +333,7 @@ static bool utf16(const char *text, size_t n)
 }
 
 dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line,
-                       size_t *nul_escapes, dw_err *err)
+                       size_t *nul_escapes, size_t *odd_numbers, dw_err *err)
 {
     scan s = {.text = text, .n = n, .max_depth = max_depth, .first_line = first_line, .err = err};
     dw_status st;
@@ -335,6 +349,7 @@ dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line
             st = unexpected(&s, "nothing after the value");
     }
     *nul_escapes = s.nul_escapes;
+    *odd_numbers = s.odd_numbers;
     dw_free(s.key);
     dw_buf_finish(&s.word);
     return st;
