@@ -55,8 +55,8 @@ bool dw_cli_row_chat(const dw_chat *c, bool parse_special, dw_cli_row *row, bool
         q.continue_final = by_assistant(q.messages);
         q.add_generation_prompt = !q.continue_final;
     }
-    dw_status st = generation ? dw_chat_render(c, &q, out, &err)
-                              : dw_chat_render_masked(c, &q, out, &err);
+    dw_status st =
+        generation ? dw_chat_render(c, &q, out, &err) : dw_chat_render_masked(c, &q, out, &err);
     if (st < 0)
         dw_cli_row_fail(row, "%s", err.text);
     return st >= 0;

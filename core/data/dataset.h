@@ -122,8 +122,8 @@ typedef struct dw_row {
     uint32_t n_prompt;
     const unsigned char *mask; /* of the answers' tokens as they lie in the block, from answer[0].id
                                   on: 1 = trained on; NULL: all are */
-    uint32_t n_answer;             /* prompts: 0 */
-    const dw_answer *answer;       /* the completion; chosen, rejected and perhaps gold; a list's */
+    uint32_t n_answer;         /* prompts: 0 */
+    const dw_answer *answer;   /* the completion; chosen, rejected and perhaps gold; a list's */
     const int32_t *teacher_prompt; /* NULL: the teacher reads the prompt */
     uint32_t n_teacher_prompt;
     uint32_t n_step;          /* steps, else 0 */
@@ -147,7 +147,7 @@ typedef struct dw_data_counts {
     uint64_t rows, bad, too_long, cut, empty_completion, identical_pair, split_marker, split_prefix;
     uint64_t tied_list; /* nothing in it is better than anything */
     uint64_t weights, targets, margins, gold, teacher_prompts; /* rows that bring their own */
-    uint64_t talks;         /* rows of messages */
+    uint64_t talks;                                            /* rows of messages */
     uint64_t split_messages; /* pairs of those whose prompt was in both halves */
     uint64_t tokens;         /* of all rows, shared prompts once */
     uint64_t trained;        /* tokens of answers that are trained on */

@@ -14,9 +14,9 @@ typedef struct dw_row_reader {
     size_t n_before;
     size_t limit; /* tokens of a row; SIZE_MAX: none */
     dw_ids separator;
-    dw_ids ids;             /* of the row at hand: prompt, answers, the teacher's prompt */
-    dw_buf mask;            /* parallel to ids where dw_draft.masked */
-    int32_t turn_end;       /* dw_data_counts.turn_end */
+    dw_ids ids;       /* of the row at hand: prompt, answers, the teacher's prompt */
+    dw_buf mask;      /* parallel to ids where dw_draft.masked */
+    int32_t turn_end; /* dw_data_counts.turn_end */
     bool turn_known;
     dw_chat_out out, rest, full; /* of the template, reused */
     dw_json **own;               /* [n_own] made for the row at hand */
@@ -36,9 +36,9 @@ typedef struct dw_draft_answer {
 /* A row between its text and its place in the data set; memory of the reader's scratch arena. */
 typedef struct dw_draft {
     dw_column_text prompt, teacher_prompt;
-    const dw_json *asked, *teacher_asked; /* the same as messages, or NULL */
+    const dw_json *asked, *teacher_asked;         /* the same as messages, or NULL */
     const dw_json *tools, *documents, *variables; /* for the template, or NULL */
-    size_t n_prompt, n_teacher_prompt; /* tokens */
+    size_t n_prompt, n_teacher_prompt;            /* tokens */
     dw_draft_answer *answer;
     size_t n_answer;
     dw_column_text *step; /* [n_step] */

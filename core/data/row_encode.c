@@ -126,13 +126,12 @@ static void cut_ids(dw_row_reader *r, const dw_draft *w, size_t at, size_t n, si
 /* Tokens at `at` that stay in front of what is cut: the tokenizer's first ones. */
 static size_t led_by(const dw_row_reader *r, const dw_draft *w, size_t at, size_t n)
 {
-    bool led = (w->talk || r->s->add_bos) &&
-               begins_with(r->ids.id + at, n, r->before, r->n_before);
+    bool led = (w->talk || r->s->add_bos) && begins_with(r->ids.id + at, n, r->before, r->n_before);
     return led ? r->n_before : 0;
 }
 
-/* Of a conversation everything before the assistant's first word may go, but one token that predicts
- * it. */
+/* Of a conversation everything before the assistant's first word may go, but one token that
+ * predicts it. */
 static dw_row_fit cut_talk(dw_row_reader *r, dw_draft *w)
 {
     size_t n = w->answer[0].n, over = n - r->limit, first = led_by(r, w, 0, n), asked = 0;

@@ -47,8 +47,8 @@ static dw_status label_of(const dw_json *v, double *out, dw_err *err)
     static const struct {
         const char *text;
         double x;
-    } all[] = {{"true", 1}, {"True", 1}, {"TRUE", 1}, {"1", 1},  {"false", 0},
-               {"False", 0}, {"FALSE", 0}, {"0", 0},  {"-1", -1}};
+    } all[] = {{"true", 1},  {"True", 1},  {"TRUE", 1}, {"1", 1},  {"false", 0},
+               {"False", 0}, {"FALSE", 0}, {"0", 0},    {"-1", -1}};
     for (size_t i = 0; dw_json_kind(v) == DW_JSON_STRING && i < sizeof all / sizeof *all; i++)
         if (dw_text_is(dw_json_str(v), all[i].text)) {
             *out = all[i].x;

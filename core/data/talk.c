@@ -144,9 +144,14 @@ static dw_text role_of(dw_text from)
 {
     static const struct {
         const char *from, *role;
-    } all[] = {{"human", "user"},        {"gpt", "assistant"},  {"chatgpt", "assistant"},
-               {"bot", "assistant"},     {"model", "assistant"}, {"observation", "tool"},
-               {"function_response", "tool"}, {"function_call", "assistant"}};
+    } all[] = {{"human", "user"},
+               {"gpt", "assistant"},
+               {"chatgpt", "assistant"},
+               {"bot", "assistant"},
+               {"model", "assistant"},
+               {"observation", "tool"},
+               {"function_response", "tool"},
+               {"function_call", "assistant"}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (dw_text_is(from, all[i].from))
             return dw_text_of(all[i].role);
@@ -209,7 +214,7 @@ static void put_message(const dw_data_spec *s, dw_buf *b, const dw_json *m)
 
 /* A list of messages, or one message, in the chat's spelling; `what` is for messages of ours. */
 dw_status dw_talk_messages(dw_row_reader *r, const dw_json *v, const char *what,
-                             const dw_json **out, dw_err *err)
+                           const dw_json **out, dw_err *err)
 {
     bool list = v && dw_json_kind(v) == DW_JSON_ARRAY, as_it_is = list;
     size_t n = 0;
@@ -331,7 +336,8 @@ void dw_talk_answer(dw_row_reader *r, dw_draft *w, const dw_json *said)
     dw_draft_answer *a = &w->answer[w->n_answer++];
     *a = (dw_draft_answer){.said = said, .rank = NAN};
     a->text.part = dw_arena_alloc(&r->scratch, sizeof *a->text.part);
-    a->text.part[0].text = (dw_text){dw_arena_strndup(&r->scratch, t.len ? t.ptr : "", t.len), t.len};
+    a->text.part[0].text =
+        (dw_text){dw_arena_strndup(&r->scratch, t.len ? t.ptr : "", t.len), t.len};
     a->text.len = t.len;
     a->text.n = t.len > 0;
     dw_buf_finish(&b);
@@ -453,9 +459,9 @@ static dw_status read_columns(dw_row_reader *r, const dw_column_row *row, dw_dra
     dw_data_type type = r->s->type;
     const dw_json *said, *prompt = dw_talk_value(r, row, DW_COL_PROMPT);
     /* Data sets that repeat the question as text beside two whole conversations. */
-    bool inside = type == DW_PAIRS && dw_row_is_default(r, DW_COL_PROMPT) &&
-                  (!prompt || dw_json_kind(prompt) == DW_JSON_STRING ||
-                   dw_json_kind(prompt) == DW_JSON_NULL);
+    bool inside =
+        type == DW_PAIRS && dw_row_is_default(r, DW_COL_PROMPT) &&
+        (!prompt || dw_json_kind(prompt) == DW_JSON_STRING || dw_json_kind(prompt) == DW_JSON_NULL);
     if (!inside && !w->asked)
         DW_TRY(column_messages(r, row, DW_COL_PROMPT, &w->asked, at, err));
     if (type == DW_PAIRS) {
@@ -511,8 +517,7 @@ static dw_status extra(dw_row_reader *r, const dw_column_row *row, dw_data_colum
             return DW_OK;
         dw_status st = dw_json_parse(t.ptr, t.len, DW_JSON_DEPTH_ROW, 1, &parsed, err);
         if (st < 0) {
-            dw_err_prefix(err, "\"%s\" is a string that should hold JSON",
-                          dw_data_column_name(c));
+            dw_err_prefix(err, "\"%s\" is a string that should hold JSON", dw_data_column_name(c));
             return st;
         }
         v = dw_row_hold(r, parsed);

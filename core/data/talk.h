@@ -19,8 +19,8 @@ dw_status dw_talk_join(dw_row_reader *r, const dw_json *a, const dw_json *b, con
                        dw_err *err);
 bool dw_talk_by_assistant(const dw_json *message);
 /* Prompt, answers and mask of a draft, into r->ids and r->mask. The template alone says what is in
- * them: neither add_bos nor add_eos has a say, but where the template ends the assistant's turn with
- * no special token the tokenizer's eos goes there, as add_eos says. */
+ * them: neither add_bos nor add_eos has a say, but where the template ends the assistant's turn
+ * with no special token the tokenizer's eos goes there, as add_eos says. */
 dw_status dw_talk_encode(dw_row_reader *r, dw_draft *w, dw_err *err);
 /* The token with which a template ends an assistant's turn: the first special token that it writes
  * behind what the assistant said; -1: none. */

@@ -290,8 +290,8 @@ dw_status dw_talk_encode(dw_row_reader *r, dw_draft *w, dw_err *err)
         DW_TRY(encode_answers(r, w, err));
     note_mask(r, w);
     if (w->has_teacher_prompt)
-        DW_TRY(encode_prompt(r, w, w->teacher_asked, &w->teacher_prompt, &w->n_teacher_prompt,
-                             err));
+        DW_TRY(
+            encode_prompt(r, w, w->teacher_asked, &w->teacher_prompt, &w->n_teacher_prompt, err));
     if (r->s->type != DW_STEPS)
         return DW_OK;
     size_t start = r->ids.n;

@@ -1,4 +1,5 @@
-/* Rows that are laid out as other tools write them, as messages: Alpaca's columns, ShareGPT's system.
+/* Rows that are laid out as other tools write them, as messages: Alpaca's columns, ShareGPT's
+ * system.
  */
 #include <string.h>
 
@@ -60,8 +61,8 @@ static dw_status alpaca_prompt(dw_row_reader *r, const dw_column_row *row, dw_bu
     if (system.len)
         put_said(b, "system", system);
     DW_TRY(put_history(r, row, b, at, err));
-    DW_TRY(dw_column_apply(&r->scratch, &r->column[DW_COL_INSTRUCTION], row, &instruction, at,
-                           err));
+    DW_TRY(
+        dw_column_apply(&r->scratch, &r->column[DW_COL_INSTRUCTION], row, &instruction, at, err));
     DW_TRY(optional_text(r, row, DW_COL_INPUT, &input, at, err));
     dw_text ask = instruction.len ? dw_column_flat(&r->scratch, &instruction) : (dw_text){"", 0};
     char *both = dw_arena_alloc(&r->scratch, ask.len + input.len + 2);
@@ -91,7 +92,7 @@ static dw_status said_by_text(dw_row_reader *r, const dw_column_row *row, dw_dat
 }
 
 dw_status dw_talk_alpaca(dw_row_reader *r, const dw_column_row *row, dw_draft *w, size_t *at,
-                             dw_err *err)
+                         dw_err *err)
 {
     dw_buf b = {0};
     dw_data_type type = r->s->type;
@@ -130,7 +131,7 @@ dw_status dw_talk_alpaca(dw_row_reader *r, const dw_column_row *row, dw_draft *w
 
 /* ShareGPT keeps what the system says in a column of its own. */
 dw_status dw_talk_with_system(dw_row_reader *r, const dw_column_row *row, const dw_json **all,
-                             size_t *at, dw_err *err)
+                              size_t *at, dw_err *err)
 {
     dw_text system;
     dw_buf b = {0};
@@ -148,4 +149,3 @@ dw_status dw_talk_with_system(dw_row_reader *r, const dw_column_row *row, const 
     dw_buf_addc(&b, ']');
     return dw_talk_made(r, &b, all, err);
 }
-

@@ -150,8 +150,8 @@ dw_status dw_plan_optimizer_parse(const dw_fields *root, dw_plan *p)
 
 static dw_status parse_further(const dw_fields *models, const dw_json *v, dw_plan_model *m)
 {
-    static const char *const keys[] = {"path",   "init",      "adapter", "freeze", "eos_token",
-                                       "trains", "optimizer", NULL};
+    static const char *const keys[] = {"path",      "init",   "adapter",   "freeze",
+                                       "eos_token", "trains", "optimizer", NULL};
     dw_fields f;
     m->name = dw_json_key(v);
     if (!dw_fields_is_name(m->name) || !strcmp(m->name, "policy") || !strcmp(m->name, "self") ||

@@ -181,9 +181,9 @@ static dw_status parse_talk(const dw_fields *f, dw_data_spec *s)
 static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw_plan_data *out)
 {
     static const char *const keys[] = {
-        "type",       "files",    "columns",    "split_marker", "add_eos",   "add_bos", "shuffle",
-        "max_tokens", "max_rows", "on_bad_row", "on_long",      "separator", "template",
-        "layout",     "loss_on",  "role_key",   "content_key",  NULL};
+        "type",     "files",      "columns",  "split_marker", "add_eos",     "add_bos",
+        "shuffle",  "max_tokens", "max_rows", "on_bad_row",   "on_long",     "separator",
+        "template", "layout",     "loss_on",  "role_key",     "content_key", NULL};
     dw_data_spec *s = &out->spec;
     dw_fields f;
     int type, bad, too_long;

@@ -16,7 +16,7 @@ typedef struct dw_seq {
     double *reward;   /* [1 + n_reward] mixed total, then the parts; NULL without rewards */
     const char **why; /* [n_reward] or NULL */
     const unsigned char *mask; /* of its completion's tokens: 1 = trained on; NULL: all are */
-    uint32_t tok;     /* first token in the arrays per token */
+    uint32_t tok;              /* first token in the arrays per token */
     int32_t mate, group;
     const int32_t *teacher_prompt; /* NULL: what the row says, else the prompt */
     uint32_t n_teacher_prompt;

@@ -64,9 +64,9 @@ dw_status dw_task_check_talk(const dw_live_task *t, const dw_data_spec *s, const
 static const char *type_name(const dw_data_spec *s, const dw_data_counts *c)
 {
     static const char *const names[DW_N_DATA_TYPE] = {
-        [DW_TEXTS] = "language modeling",       [DW_COMPLETIONS] = "prompt-completion",
-        [DW_PAIRS] = "preference",              [DW_PROMPTS] = "prompt-only",
-        [DW_LABELS] = "unpaired preference",    [DW_STEPS] = "stepwise supervision",
+        [DW_TEXTS] = "language modeling",    [DW_COMPLETIONS] = "prompt-completion",
+        [DW_PAIRS] = "preference",           [DW_PROMPTS] = "prompt-only",
+        [DW_LABELS] = "unpaired preference", [DW_STEPS] = "stepwise supervision",
         [DW_LISTS] = "ranked completions"};
     if (s->type == DW_PAIRS && c->split_marker + c->split_prefix + c->split_messages > 0)
         return "preference (implicit prompt)";
