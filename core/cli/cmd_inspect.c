@@ -22,7 +22,7 @@ typedef struct facts {
     dw_exec x;
     const char *dir; /* as given */
     dw_model *m;     /* an outline */
-    size_t stored[DW_DT_OTHER + 1], n_tensor;
+    size_t stored[DW_N_DTYPE], n_tensor;
     const char *template;
     memory mem;
 } facts;
@@ -38,25 +38,29 @@ static dw_status count_stored(facts *f, dw_err *err)
     return DW_OK;
 }
 
-/* The chat template's file: chat_template.jinja, or the key of tokenizer_config.json. */
+/* Where the chat template stands: chat_template.jinja, or a key of tokenizer_config.json. */
 static dw_status find_template(facts *f, dw_err *err)
 {
-    dw_arena a = {0};
-    dw_status st = DW_OK;
-    if (dw_file_exists(dw_path_join(&a, f->dir, "chat_template.jinja")) ||
-        dw_file_exists(dw_path_join(&a, dw_model_dir(f->m), "chat_template.jinja"))) {
+    static const char config[] = "tokenizer_config.json";
+    dw_buf b = {0};
+    dw_json *root = NULL;
+    bool there;
+    dw_status st = dw_model_sidecar(f->m, "chat_template.jinja", &there, &b, err);
+    if (st >= 0 && there)
         f->template = "chat_template.jinja";
-    } else {
-        dw_json *root = NULL;
-        char *path = dw_path_join(&a, dw_model_dir(f->m), "tokenizer_config.json");
-        if (dw_file_exists(path))
-            st = dw_json_read(path, 64 << 20, &root, err);
+    dw_buf_clear(&b);
+    if (st >= 0 && !there)
+        st = dw_model_sidecar(f->m, config, &there, &b, err);
+    if (st >= 0 && there && !f->template) {
+        st = dw_json_parse(b.ptr, b.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
+        if (st < 0)
+            dw_err_prefix(err, config);
         const dw_json *v = root ? dw_json_get(root, "chat_template") : NULL;
         if (v && dw_json_kind(v) != DW_JSON_NULL)
-            f->template = "tokenizer_config.json";
-        dw_json_free(root);
+            f->template = config;
     }
-    dw_arena_finish(&a);
+    dw_json_free(root);
+    dw_buf_finish(&b);
     return st;
 }
 
@@ -218,7 +222,7 @@ static void put_json(dw_buf *b, const facts *f)
     json_shape(b, d);
     dw_buf_printf(b, ",\"dtype\":\"%s\",\"tensors\":{", d->dtype);
     const char *comma = "";
-    for (int t = 0; t <= DW_DT_OTHER; t++)
+    for (int t = 0; t < DW_N_DTYPE; t++)
         if (f->stored[t]) {
             dw_buf_printf(b, "%s\"%s\":%zu", comma, dw_dtype_name((dw_dtype)t), f->stored[t]);
             comma = ",";
@@ -306,7 +310,7 @@ static void put_text(dw_buf *b, const facts *f)
     dw_buf_adds(b, "parameters  ");
     put_count(b, dw_model_n_params(f->m));
     dw_buf_printf(b, " in %zu tensors, stored as", f->n_tensor);
-    for (int t = 0; t <= DW_DT_OTHER; t++)
+    for (int t = 0; t < DW_N_DTYPE; t++)
         if (f->stored[t])
             dw_buf_printf(b, " %s", dw_dtype_name((dw_dtype)t));
     dw_buf_printf(b, " (config.json: %s)\n", d->dtype);

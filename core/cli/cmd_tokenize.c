@@ -4,7 +4,7 @@
 #include "cli/chat_rows.h"
 #include "cli/cmd.h"
 #include "cli/rows.h"
-#include "text/tokenizer.h"
+#include "model/model.h"
 
 enum { BATCH_ROWS = 256 };
 
@@ -97,8 +97,8 @@ dw_status dw_cmd_tokenize(int argc, char **argv, dw_err *err)
     if (help)
         return DW_OK;
     DW_TRY(dw_cli_on_bad(on_bad, &skip, err));
-    DW_TRY(dw_tokenizer_load(word[0], &s.t, err));
-    dw_status st = dw_chat_load(word[0], s.t, &s.chat, err);
+    DW_TRY(dw_model_words(word[0], &s.t, err));
+    dw_status st = dw_model_words_chat(word[0], s.t, &s.chat, err);
     if (st >= 0)
         st = dw_cli_rows_run(word[1], skip, BATCH_ROWS, tokenize_rows, &s, err);
     dw_chat_free(s.chat);

@@ -23,6 +23,8 @@ static const command commands[] = {
     {"plan", dw_cmd_plan, "a recipe as plain data, every default filled in"},
     {"tokenize", dw_cmd_tokenize, "text to ids, ids to text, one JSON row a line"},
     {"template", dw_cmd_template, "messages to text and ids through a chat template"},
+    {"convert", dw_cmd_convert, "a model as a Hugging Face folder or a GGUF file"},
+    {"merge", dw_cmd_merge, "an adapter and its base as one model"},
     {"plugins", dw_cmd_plugins, "objectives, estimators and rewards, and their options"},
     {"selftest", dw_cmd_selftest, "printed results of every method, on this build"},
     {"check", dw_cmd_check, "what every plugin must satisfy, tried on one"},

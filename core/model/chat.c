@@ -3,39 +3,79 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/gguf.h"
 #include "model/model_internal.h"
 #include "model/source.h"
 
+/* From the text of a tokenizer_config.json. */
+static dw_status of_config(dw_text text, const char *name, const dw_tokenizer *t, dw_chat **out,
+                           dw_err *err)
+{
+    dw_json *config = NULL;
+    dw_status st = dw_json_parse(text.ptr, text.len, DW_JSON_DEPTH_HEADER, 1, &config, err);
+    if (st >= 0)
+        st = dw_chat_of_config(config, name, t, out, err);
+    else
+        dw_err_prefix(err, "%s", name);
+    dw_json_free(config);
+    return st;
+}
+
 dw_status dw_model_chat(const dw_model *m, dw_chat **out, dw_err *err)
 {
-    const char *dir = m->source ? m->source->tokenizer_dir : m->dir;
+    const dw_source *s = m->source;
     *out = NULL;
-    if (!dir)
+    if (!s || !m->tokenizer)
         return DW_OK;
-    DW_TRY(dw_chat_load(dir, m->tokenizer, out, err));
+    if (s->tokenizer_config.len)
+        return of_config(dw_buf_text(&s->tokenizer_config), m->dir, m->tokenizer, out, err);
+    DW_TRY(dw_chat_load(s->tokenizer_dir, m->tokenizer, out, err));
     /* An adapter's folder may hold the tokenizer and no template. */
-    if (!*out && m->dir && strcmp(dir, m->dir) != 0)
+    if (!*out && strcmp(s->tokenizer_dir, m->dir) != 0)
         DW_TRY(dw_chat_load(m->dir, m->tokenizer, out, err));
     return DW_OK;
 }
 
+dw_status dw_model_words_chat(const char *dir, const dw_tokenizer *t, dw_chat **out, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_checkpoint *c = NULL;
+    dw_buf json = {0}, config = {0};
+    const char *file = dw_gguf_path(&a, dir);
+    *out = NULL;
+    dw_status st = DW_OK;
+    if (!file || dw_file_exists(dw_path_join(&a, dir, "tokenizer.json"))) {
+        st = dw_chat_load(dir, t, out, err);
+    } else {
+        st = dw_gguf_checkpoint(file, &c, err);
+        if (st >= 0)
+            st = dw_gguf_tokenizer(dw_checkpoint_gguf(c), &json, &config, err);
+        if (st >= 0 && config.len)
+            st = of_config(dw_buf_text(&config), file, t, out, err);
+    }
+    dw_checkpoint_close(c);
+    dw_buf_finish(&json);
+    dw_buf_finish(&config);
+    dw_arena_finish(&a);
+    return st;
+}
+
 dw_status dw_model_chat_file(const dw_model *m, const char *path, dw_chat **out, dw_err *err)
 {
-    enum { TEMPLATE = 1 << 20, CONFIG = 1 << 26 };
-    dw_arena a = {0};
-    dw_buf text = {0};
+    dw_buf text = {0}, names = {0};
     dw_json *config = NULL;
-    const char *dir = m->source ? m->source->tokenizer_dir : m->dir;
-    const char *names = dir ? dw_path_join(&a, dir, "tokenizer_config.json") : NULL;
+    bool there = false;
     *out = NULL;
-    dw_status st = dw_file_read(path, TEMPLATE, &text, err);
-    if (st >= 0 && names && dw_file_exists(names))
-        st = dw_json_read(names, CONFIG, &config, err);
+    dw_status st = dw_file_read(path, 1 << 20, &text, err);
+    if (st >= 0 && m->source)
+        st = dw_model_sidecar(m, "tokenizer_config.json", &there, &names, err);
+    if (st >= 0 && there)
+        st = dw_json_parse(names.ptr, names.len, DW_JSON_DEPTH_HEADER, 1, &config, err);
     if (st >= 0)
         st = dw_chat_parse(dw_buf_text(&text), path, m->tokenizer, config, out, err);
     dw_json_free(config);
     dw_buf_finish(&text);
-    dw_arena_finish(&a);
+    dw_buf_finish(&names);
     return st;
 }
 

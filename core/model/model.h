@@ -65,9 +65,10 @@ typedef struct dw_model_options {
                              is there, else zero; 0: none */
 } dw_model_options;
 
-/* Opens a Hugging Face folder, or a PEFT adapter folder (adapter_config.json; its base comes from
- * base_model_name_or_path, relative to the adapter's folder or absolute, else to the working
- * directory). Pickle checkpoints are named and refused. x must outlive the model. */
+/* Opens a Hugging Face folder, a GGUF file (or a folder with one and nothing else), or a PEFT
+ * adapter folder (adapter_config.json; its base comes from base_model_name_or_path, relative to the
+ * adapter's folder or absolute, else to the working directory). Pickle checkpoints are named and
+ * refused. x must outlive the model. */
 dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
                         dw_model **out, dw_err *err);
 /* Random weights (normal, std initializer_range) from dir/config.json and a seed. */
@@ -83,6 +84,16 @@ void dw_model_free(dw_model *m); /* accepts NULL */
 const dw_description *dw_model_description(const dw_model *m);
 const dw_tokenizer *dw_model_tokenizer(const dw_model *m); /* NULL when there is none */
 const char *dw_model_dir(const dw_model *m);               /* the base's folder */
+/* Appends a text file that came with the model, "tokenizer_config.json": of the adapter's folder
+ * where it brings a tokenizer, else of the base's, or what a GGUF file's metadata says in its place
+ * (tokenizer.json, tokenizer_config.json). *there is false, and nothing appended, when there is
+ * none. */
+dw_status dw_model_sidecar(const dw_model *m, const char *name, bool *there, dw_buf *out,
+                           dw_err *err);
+/* The tokenizer of a model's folder or GGUF file, without the model. */
+dw_status dw_model_words(const char *dir, dw_tokenizer **out, dw_err *err);
+/* The chat template that goes with it; *out is NULL when there is none. t must outlive it. */
+dw_status dw_model_words_chat(const char *dir, const dw_tokenizer *t, dw_chat **out, dw_err *err);
 bool dw_model_has_adapter(const dw_model *m);
 dw_top dw_model_top(const dw_model *m);
 uint32_t dw_model_score_width(const dw_model *m); /* 0: no score head */

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "model/config_internal.h"
+#include "model/gguf.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -210,18 +211,30 @@ static dw_status read_stops(dw_model *m, dw_err *err)
     return DW_OK;
 }
 
-static dw_status read_tokenizer(dw_model *m, const dw_model_options *o, dw_err *err)
+/* A GGUF file brings its own; an adapter's folder may bring another. */
+static dw_status read_words(dw_model *m, const char *dir, struct dw_gguf *g, dw_err *err)
+{
+    if (!g || strcmp(dir, m->dir) != 0)
+        return dw_tokenizer_load(dir, &m->tokenizer, err);
+    dw_source *s = m->source;
+    DW_TRY(dw_gguf_tokenizer(g, &s->tokenizer, &s->tokenizer_config, err));
+    return dw_tokenizer_parse(dw_buf_text(&s->tokenizer), dw_buf_text(&s->tokenizer_config), dir,
+                              &m->tokenizer, err);
+}
+
+static dw_status read_tokenizer(dw_model *m, const dw_model_options *o, struct dw_gguf *g,
+                                dw_err *err)
 {
     const char *dir = m->dir;
     if (m->adapter_dir && dw_file_exists(dw_path_join(&m->arena, m->adapter_dir, "tokenizer.json")))
         dir = m->adapter_dir;
     m->source->tokenizer_dir = dw_arena_strdup(&m->arena, dir);
     char *path = dw_path_join(&m->arena, dir, "tokenizer.json");
-    if (!dw_file_exists(path))
+    if (!dw_file_exists(path) && !g)
         return o->no_tokenizer
                    ? DW_OK
                    : dw_fail(err, DW_E_INPUT, "%s: no tokenizer.json in the folder", dir);
-    DW_TRY(dw_tokenizer_load(dir, &m->tokenizer, err));
+    DW_TRY(read_words(m, dir, g, err));
     int32_t n = dw_tokenizer_size(m->tokenizer);
     if (n > (int32_t)m->desc.vocab)
         return dw_fail(err, DW_E_INPUT, "%s: ids reach %d, the model's vocabulary has %u", path,
@@ -247,8 +260,10 @@ static dw_status read_config(plan *p, dw_err *err)
 {
     dw_arena a = {0};
     dw_json *root = NULL;
-    char *path = dw_path_join(&a, p->dir, "config.json");
-    dw_status st = dw_file_read(path, CONFIG_BYTES, &p->config, err);
+    struct dw_gguf *g = p->c ? dw_checkpoint_gguf(p->c) : NULL;
+    const char *path = g ? p->dir : dw_path_join(&a, p->dir, "config.json");
+    dw_status st =
+        g ? dw_gguf_config(g, &p->config, err) : dw_file_read(path, CONFIG_BYTES, &p->config, err);
     if (st == DW_OK) {
         st = dw_json_parse(p->config.ptr, p->config.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
         if (st == DW_OK)
@@ -307,7 +322,7 @@ static dw_status fill(dw_model *m, plan *p, dw_err *err)
     note_source(m, p->c);
     DW_TRY(fill_base(m, p, err));
     DW_TRY(fill_adapter(m, p, err));
-    DW_TRY(read_tokenizer(m, &p->o, err));
+    DW_TRY(read_tokenizer(m, &p->o, p->c ? dw_checkpoint_gguf(p->c) : NULL, err));
     DW_TRY(read_stops(m, err));
     if (!p->outline)
         dw_model_changed(m);
@@ -339,15 +354,24 @@ static dw_status make(plan *p, dw_model **out, dw_err *err)
     return st;
 }
 
+static bool is_gguf(const char *path)
+{
+    dw_arena a = {0};
+    bool yes = dw_gguf_path(&a, path) != NULL;
+    dw_arena_finish(&a);
+    return yes;
+}
+
 static dw_status check_dir(const char *dir, dw_err *err)
 {
-    if (dw_dir_exists(dir))
+    if (dw_dir_exists(dir) || is_gguf(dir))
         return DW_OK;
     if (!dw_file_exists(dir))
-        return dw_fail(err, DW_E_INPUT,
-                       "%s: no such folder (a model is a Hugging Face folder on disk; nothing is "
-                       "downloaded)",
-                       dir);
+        return dw_fail(
+            err, DW_E_INPUT,
+            "%s: no such folder (a model is a Hugging Face folder or a GGUF file; nothing is "
+            "downloaded)",
+            dir);
     dw_checkpoint *c = NULL;
     dw_status st = dw_checkpoint_open_file(dir, &c, err);
     dw_checkpoint_close(c);

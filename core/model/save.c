@@ -138,7 +138,7 @@ static dw_dtype wanted_dtype(dw_save_dtype want, dw_dtype source)
     case DW_SAVE_F16:
         return DW_DT_F16;
     default:
-        return source;
+        return source > DW_DT_OTHER ? DW_DT_F32 : source; /* quantised: float32 once read */
     }
 }
 
@@ -151,8 +151,8 @@ static uint64_t bytes_of(const dw_tensor_out *t)
 }
 
 /* All tensors of the folder, in the order of transformers, then what the computation ignored. */
-static size_t list_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
-                           dw_tensor_out **out)
+size_t dw_source_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
+                         dw_tensor_out **out)
 {
     const dw_source *s = m->source;
     dw_tensor_out *t = dw_arena_alloc(a, (s->n_slice + s->n_extra) * sizeof *t + 1);
@@ -277,14 +277,20 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
     dw_buf config = {0};
     dw_real *buffer = NULL;
     dw_tensor_out *t = NULL;
-    size_t n = list_tensors(&a, m, dtype, &buffer, &t);
+    size_t n = dw_source_tensors(&a, m, dtype, &buffer, &t);
     dw_status st = write_weights(&a, dir, t, n, shard_bytes, err);
     dw_source_put_config(&a, &config, m, dtype);
     if (st == DW_OK)
         st = dw_file_write(dw_path_join(&a, dir, "config.json"), config.ptr, config.len, err);
     if (st == DW_OK)
         st = dw_heads_save_value(m, dir, err);
-    if (st == DW_OK)
+    if (st == DW_OK && m->source->tokenizer.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer.json"), m->source->tokenizer.ptr,
+                           m->source->tokenizer.len, err);
+    if (st == DW_OK && m->source->tokenizer_config.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer_config.json"),
+                           m->source->tokenizer_config.ptr, m->source->tokenizer_config.len, err);
+    if (st == DW_OK && dw_dir_exists(m->dir))
         st = dw_source_copy_files(m->dir, dir, false, err);
     if (st == DW_OK && strcmp(m->source->tokenizer_dir, m->dir) != 0)
         st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);

@@ -490,6 +490,7 @@ local function check_model(plan, at, path)
     end
     return
   end
+  if host.exists(path) == "file" and match(path, "%.gguf$") then return end
   if host.exists(path) ~= "dir" then refuse_at(plan, at, missing(plan, path, "model folder")) end
   if not host.exists(path .. "/config.json") and not host.exists(path .. "/adapter_config.json") then
     refuse_at(plan, at, format("the model folder '%s' holds no config.json",
