@@ -202,6 +202,41 @@ static dw_status mask_answer(dw_row_reader *r, const dw_draft *w, const dw_json 
     return DW_OK;
 }
 
+static size_t alike(const void *a, const void *b, size_t n, size_t size)
+{
+    size_t i = 0;
+    while (i < n && !memcmp((const char *)a + i * size, (const char *)b + i * size, size))
+        i++;
+    return i;
+}
+
+/* Where the template closes the prompt before an answer otherwise than it opens one, the prompt is
+ * what both begin with: as much as possible of what the model reads when it samples. */
+static void widen_prompt(dw_row_reader *r, half *h)
+{
+    const dw_chat_out *open = &r->full;
+    size_t n = open->ids.n, all = h->n_prompt + h->n_rest;
+    if (n <= h->n_prompt ||
+        alike(open->ids.id, h->prompt, h->n_prompt, sizeof *h->prompt) < h->n_prompt)
+        return;
+    n = n < all ? n : all;
+    size_t more = alike(open->ids.id + h->n_prompt, h->rest, n - h->n_prompt, sizeof *h->rest);
+    if (!more || more == h->n_rest)
+        return;
+    int32_t *prompt = dw_arena_alloc(&r->scratch, (h->n_prompt + more) * sizeof *prompt);
+    memcpy(prompt, open->ids.id, (h->n_prompt + more) * sizeof *prompt);
+    h->prompt = prompt;
+    h->n_prompt += more;
+    h->rest += more;
+    h->n_rest -= more;
+    size_t had = h->text.len, left = open->text.len - had;
+    left = left < r->rest.text.len ? left : r->rest.text.len;
+    dw_buf text = {0};
+    dw_buf_add(&text, open->text.ptr, had + alike(open->text.ptr + had, r->rest.text.ptr, left, 1));
+    keep_text(r, &text, &h->text);
+    dw_buf_finish(&text);
+}
+
 static dw_status split(dw_row_reader *r, const dw_draft *w, const dw_json *said, half *h,
                        dw_err *err)
 {
@@ -214,6 +249,10 @@ static dw_status split(dw_row_reader *r, const dw_draft *w, const dw_json *said,
                 .n_prompt = r->out.ids.n,
                 .n_rest = r->rest.ids.n};
     keep_text(r, &r->out.text, &h->text);
+    q.add_generation_prompt = true;
+    dw_chat_out_clear(&r->full);
+    DW_TRY(dw_chat_render(r->s->chat, &q, &r->full, err));
+    widen_prompt(r, h);
     if (r->s->loss_on == DW_LOSS_ALL)
         return DW_OK;
     if (dw_json_len(said) > 1)
