@@ -505,6 +505,8 @@ static dw_status extra(dw_row_reader *r, const dw_column_row *row, dw_data_colum
 {
     const dw_json *v;
     dw_json *own, *parsed;
+    const char *field = dw_column_field(&r->column[c]);
+    const char *name = field ? field : dw_data_column_name(c);
     *out = NULL;
     if (!dw_column_there(&r->column[c], row))
         return DW_OK;
@@ -525,9 +527,8 @@ static dw_status extra(dw_row_reader *r, const dw_column_row *row, dw_data_colum
     if (dw_json_kind(v) == DW_JSON_NULL)
         return DW_OK;
     if (dw_json_kind(v) != wanted)
-        return dw_fail(err, DW_E_INPUT, "\"%s\": wanted %s, or that as a string, found %s",
-                       dw_data_column_name(c), wanted == DW_JSON_ARRAY ? "a list" : "an object",
-                       dw_json_kind_name(v));
+        return dw_fail(err, DW_E_INPUT, "\"%s\": wanted %s, or that as a string, found %s", name,
+                       wanted == DW_JSON_ARRAY ? "a list" : "an object", dw_json_kind_name(v));
     /* An empty list of tools is none: some templates write a heading for it. */
     *out = wanted == DW_JSON_ARRAY && !dw_json_first(v) ? NULL : v;
     return DW_OK;
