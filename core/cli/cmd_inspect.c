@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "model/config.h"
 #include "model/engine.h"
 #include "model/generate.h"
 
@@ -109,15 +110,6 @@ static const char *act_name(dw_act a)
     return names[a];
 }
 
-static const char *rope_name(dw_rope_kind k)
-{
-    static const char *const names[] = {[DW_ROPE_NONE] = "none",
-                                        [DW_ROPE_DEFAULT] = "default",
-                                        [DW_ROPE_LINEAR] = "linear",
-                                        [DW_ROPE_LLAMA3] = "llama3"};
-    return names[k];
-}
-
 static uint32_t sliding_layers(const dw_description *d, uint32_t *window)
 {
     uint32_t n = 0;
@@ -132,9 +124,9 @@ static uint32_t sliding_layers(const dw_description *d, uint32_t *window)
 
 static void put_targets(dw_buf *b, uint32_t targets, const char *before, const char *between)
 {
-    static const char *const names[] = {"q", "k", "v", "o", "gate", "up", "down"};
+    static const char *const names[] = {"q", "k", "v", "o", "gate", "up", "down", "qkv", "gate_up"};
     const char *comma = "";
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 9; i++)
         if (targets & 1u << i) {
             dw_buf_printf(b, "%s%s%s%s", comma, before, names[i], before);
             comma = between;
@@ -163,7 +155,7 @@ static void json_shape(dw_buf *b, const dw_description *d)
                   d->family, d->layers, d->d, d->heads, d->kv_heads, d->head_dim, d->ffn, d->vocab,
                   d->max_positions, act_name(d->act), d->tied ? "true" : "false", top_name(d->top),
                   d->score_width, d->qkv_bias ? "true" : "false", d->mlp_bias ? "true" : "false",
-                  d->qk_norm ? "true" : "false", sliding, window, rope_name(d->rope));
+                  d->qk_norm ? "true" : "false", sliding, window, dw_config_rope_name(d->rope));
     dw_json_put_num(b, d->rope_theta);
     dw_buf_adds(b, ",\"factor\":");
     dw_json_put_num(b, d->rope_factor ? d->rope_factor : 1);
@@ -258,14 +250,19 @@ static void text_shape(dw_buf *b, const dw_description *d)
     uint32_t window = 0, sliding = sliding_layers(d, &window);
     dw_buf_printf(b, "shape       %u layers of width %u, %u heads of %u (%u for keys and values)\n",
                   d->layers, d->d, d->heads, d->head_dim, d->kv_heads);
-    dw_buf_printf(b, "            feed-forward %u, gated %s%s%s%s\n", d->ffn, act_name(d->act),
-                  d->qkv_bias ? ", biases in attention" : "",
+    dw_buf_printf(b, "            feed-forward %u, %s%s%s%s%s\n", d->ffn, d->gated ? "gated " : "",
+                  act_name(d->act), d->qkv_bias ? ", biases in attention" : "",
                   d->mlp_bias ? ", biases in feed-forward" : "",
                   d->qk_norm ? ", norms of queries and keys" : "");
-    dw_buf_printf(b, "positions   %u, rotary %s, theta %g", d->max_positions, rope_name(d->rope),
-                  d->rope_theta);
+    if (d->rope == DW_ROPE_NONE)
+        dw_buf_printf(b, "positions   %u, learned", d->max_positions);
+    else
+        dw_buf_printf(b, "positions   %u, rotary %s, theta %g", d->max_positions,
+                      dw_config_rope_name(d->rope), d->rope_theta);
     if (d->rope_factor)
         dw_buf_printf(b, ", factor %g", d->rope_factor);
+    if (d->local_theta)
+        dw_buf_printf(b, " (theta %g within windows)", d->local_theta);
     if (sliding)
         dw_buf_printf(b, ", window %u in %u layers", window, sliding);
     if (d->top == DW_TOP_LM)

@@ -81,7 +81,7 @@ typedef enum dw_on_long { DW_LONG_DROP, DW_LONG_CUT_PROMPT, DW_LONG_ERROR } dw_o
 typedef enum dw_loss_on { DW_LOSS_ASSISTANT, DW_LOSS_ALL } dw_loss_on;
 /* Whose names for columns, roles and keys of messages a row uses where the recipe gives no others.
  * Alpaca's rows become messages: system, history, instruction and input; output. */
-typedef enum dw_layout { DW_LAYOUT_NONE, DW_LAYOUT_SHAREGPT, DW_LAYOUT_ALPACA } dw_layout;
+typedef enum dw_row_layout { DW_ROWS_NONE, DW_ROWS_SHAREGPT, DW_ROWS_ALPACA } dw_row_layout;
 
 enum { DW_CHAT_TEMPLATE_MAX = 1 << 20 }; /* bytes of a template's file */
 
@@ -102,7 +102,7 @@ typedef struct dw_data_spec {
     dw_on_bad on_bad;
     dw_on_long on_long;
     const char *template_file; /* absolute; NULL: the model's own template */
-    dw_layout layout;
+    dw_row_layout layout;
     dw_loss_on loss_on;
     const char *role_key, *content_key; /* of messages without "role"; NULL: "from" and "value" */
     const dw_chat *chat; /* what messages are written with, for the load; NULL: there is none */

@@ -67,7 +67,7 @@ static const char *whole_field(const dw_row_reader *r, const dw_column_row *row)
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
         if (dw_talk_is(r->s, dw_json_get(row->json, usual[i])))
             return usual[i];
-    return r->s->layout == DW_LAYOUT_SHAREGPT ? "conversations" : "messages";
+    return r->s->layout == DW_ROWS_SHAREGPT ? "conversations" : "messages";
 }
 
 static bool any_column(const dw_row_reader *r, const dw_column_row *row)
@@ -566,7 +566,7 @@ dw_status dw_talk_read(dw_row_reader *r, const dw_column_row *row, dw_draft *w, 
                        "text with a format string or a Lua function");
     }
     DW_TRY(read_extras(r, row, w, at, err));
-    if (s->layout == DW_LAYOUT_ALPACA)
+    if (s->layout == DW_ROWS_ALPACA)
         DW_TRY(dw_talk_alpaca(r, row, w, at, err));
     else if (s->type == DW_TEXTS && dw_talk_value(r, row, DW_COL_TEXT))
         DW_TRY(read_whole(r, row, dw_column_field(&r->column[DW_COL_TEXT]), w, at, err));

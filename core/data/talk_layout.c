@@ -135,7 +135,7 @@ dw_status dw_talk_with_system(dw_row_reader *r, const dw_column_row *row, const 
 {
     dw_text system;
     dw_buf b = {0};
-    if (r->s->layout != DW_LAYOUT_SHAREGPT)
+    if (r->s->layout != DW_ROWS_SHAREGPT)
         return DW_OK;
     DW_TRY(optional_text(r, row, DW_COL_SYSTEM, &system, at, err));
     if (!system.len)

@@ -40,7 +40,9 @@ enum { /* targets of an adapter */
        DW_LORA_GATE = 1u << 4,
        DW_LORA_UP = 1u << 5,
        DW_LORA_DOWN = 1u << 6,
-       DW_LORA_ALL = 127,
+       DW_LORA_ALL = 127,         /* whatever the family has */
+       DW_LORA_QKV = 1u << 7,     /* where q, k and v are one matrix: GPT-2, Phi-3 */
+       DW_LORA_GATE_UP = 1u << 8, /* where gate and up are: Phi-3 */
 };
 typedef struct dw_lora_spec {
     uint32_t rank;

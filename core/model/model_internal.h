@@ -58,6 +58,8 @@ typedef struct dw_layer {
     dw_vector down_bias;
     dw_vector post_ffn_norm; /* [d], with DW_NORM_PRE_POST */
     dw_lora_site lora[DW_N_SITE];
+    const double *inv_freq; /* [n_freq of the model], rotary frequencies; NULL without */
+    double magnitude;       /* of the rotary's cos and sin, 1 */
 } dw_layer;
 
 struct dw_model {
@@ -82,8 +84,7 @@ struct dw_model {
      * place, which passes without the adapter do not see. */
     dw_small_head score, value, adapter_score, adapter_value;
 
-    double *inv_freq; /* [n_freq], rotary frequencies */
-    size_t n_freq;
+    size_t n_freq;    /* rotary frequencies of a head */
     uint64_t version; /* counts dw_model_changed; starts at 1 */
 
     /* memory behind the above */

@@ -6,7 +6,8 @@
 
 #include "train/plan_task.h"
 
-static const char *const lora_targets[] = {"q", "k", "v", "o", "gate", "up", "down", NULL};
+static const char *const lora_targets[] = {"q",  "k",    "v",   "o",       "gate",
+                                           "up", "down", "qkv", "gate_up", NULL};
 
 /* ---- one model ---- */
 
@@ -33,7 +34,10 @@ static dw_status parse_adapter(const dw_fields *model, dw_plan_model *m)
             k++;
         if (!lora_targets[k])
             return dw_fields_fail(
-                &f, "targets", "no matrix '%s' (there are q, k, v, o, gate, up, down)", target[i]);
+                &f, "targets",
+                "no matrix '%s' (there are q, k, v, o, gate, up, down; qkv, gate_up where they are "
+                "one)",
+                target[i]);
         m->lora.targets |= 1u << k;
     }
     if (!m->lora.targets)

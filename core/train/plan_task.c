@@ -145,14 +145,14 @@ static dw_status check_layout(const dw_fields *f, const dw_data_spec *s)
 {
     for (int c = DW_COL_SYSTEM; c <= DW_COL_HISTORY; c++)
         if (is_set(&s->column[c]) &&
-            (c == DW_COL_SYSTEM ? !s->layout : s->layout != DW_LAYOUT_ALPACA))
+            (c == DW_COL_SYSTEM ? !s->layout : s->layout != DW_ROWS_ALPACA))
             return dw_fields_fail(f, "columns", "'%s' is a column of layout = \"%s\"",
                                   dw_data_column_name((dw_data_column)c),
                                   c == DW_COL_SYSTEM ? "sharegpt" : "alpaca");
     if (s->layout && (s->type == DW_STEPS || s->type == DW_LISTS))
         return dw_fields_fail(f, "layout", "%s have no layout of their own",
                               dw_plan_types[s->type]);
-    if (s->layout == DW_LAYOUT_ALPACA && is_set(&s->column[DW_COL_MESSAGES]))
+    if (s->layout == DW_ROWS_ALPACA && is_set(&s->column[DW_COL_MESSAGES]))
         return dw_fields_fail(f, "columns", "layout = \"alpaca\" has no column 'messages'");
     if (is_set(&s->column[DW_COL_MESSAGES]) && !s->column[DW_COL_MESSAGES].field)
         return dw_fields_fail(f, "columns.messages", "expected the name of a field");
@@ -163,9 +163,9 @@ static dw_status check_layout(const dw_fields *f, const dw_data_spec *s)
 static dw_status parse_talk(const dw_fields *f, dw_data_spec *s)
 {
     int layout, loss;
-    DW_TRY(dw_fields_choice(f, "layout", dw_plan_layouts, DW_LAYOUT_NONE, &layout));
+    DW_TRY(dw_fields_choice(f, "layout", dw_plan_layouts, DW_ROWS_NONE, &layout));
     DW_TRY(dw_fields_choice(f, "loss_on", dw_plan_loss_on, DW_LOSS_ASSISTANT, &loss));
-    s->layout = (dw_layout)layout;
+    s->layout = (dw_row_layout)layout;
     s->loss_on = (dw_loss_on)loss;
     if (dw_fields_get(f, "template"))
         DW_TRY(dw_fields_str(f, "template", NULL, &s->template_file));

@@ -87,7 +87,7 @@ void dw_task_talk_print(const dw_live_task *t, const dw_data_spec *s, const dw_d
                       c->talks);
     dw_buf_adds(out, "conversational");
     if (s->layout)
-        dw_buf_printf(out, " (%s)", s->layout == DW_LAYOUT_ALPACA ? "alpaca" : "sharegpt");
+        dw_buf_printf(out, " (%s)", s->layout == DW_ROWS_ALPACA ? "alpaca" : "sharegpt");
     dw_buf_printf(out, ", template %s", s->template_file ? s->template_file : "of the model");
     if (c->turn_end >= 0) {
         dw_err no;

@@ -229,7 +229,10 @@ static dw_status lex_number(lexer *x)
         k->real = strtod(text, &end);
     else
         k->integer = strtoll(text, &end, base);
-    if (*end || end == text || (!real && errno))
+    k->big = !real && errno == ERANGE && base == 10; /* the parser keeps its digits */
+    if (k->big)
+        k->text = (dw_text){dw_arena_strdup(&x->t->arena, text), m};
+    else if (*end || end == text || (!real && errno))
         return lex_fail(x, start, "a number that cannot be read: '%s'", text);
     x->at += n;
     return DW_OK;

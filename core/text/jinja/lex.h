@@ -22,6 +22,7 @@ typedef struct dw_jtoken {
     dw_jtoken_kind kind;
     dw_text text; /* of a string: what it stands for */
     uint32_t line, column;
+    bool big; /* an integer beyond 64 bits: its digits in text */
     int64_t integer;
     double real;
 } dw_jtoken;

@@ -97,7 +97,9 @@ static dw_status parse_primary(dw_jparser *p, bool ns, dw_jnode **out)
     case DW_JT_STRING:
         return parse_strings(p, n);
     case DW_JT_INTEGER:
-        n->value = dw_jint(k->integer);
+        n->value =
+            k->big ? dw_jtext(k->text.ptr, k->text.len, DW_JMARK_LITERAL) : dw_jint(k->integer);
+        n->value.kind = k->big ? DW_J_BIG : DW_J_INT;
         p->at++;
         return DW_OK;
     case DW_JT_FLOAT:

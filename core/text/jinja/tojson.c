@@ -27,7 +27,7 @@ static void escape(uint32_t c, bool ascii, char *e, size_t n)
     *e = 0;
     if (simple)
         snprintf(e, n, "\\%c", to[simple - from]);
-    else if (c < 0x20 || (ascii && c >= 0x7f && c < 0x10000 && c != 0x7f))
+    else if (c < 0x20 || (ascii && c >= 0x7f && c < 0x10000))
         snprintf(e, n, "\\u%04x", c);
     else if (ascii && c >= 0x10000)
         snprintf(e, n, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),

@@ -39,7 +39,7 @@ static int teardown(void **state)
 
 typedef struct good {
     dw_data_type type;
-    dw_layout layout;
+    dw_row_layout layout;
     const char *row, *prompt, *answer; /* answer: up to the first of them */
     double label;
     dw_data_column column; /* named otherwise, with `field`; 0: none */
@@ -53,9 +53,9 @@ typedef struct good {
 #define G      "{\"from\":\"gpt\",\"value\":\"yo\"}"
 #define N      "{\"from\":\"gpt\",\"value\":\"no\"}"
 #define E      "<|im_end|>"
-#define SHARE  DW_LAYOUT_SHAREGPT
-#define ALPACA DW_LAYOUT_ALPACA
-#define NONE   DW_LAYOUT_NONE
+#define SHARE  DW_ROWS_SHAREGPT
+#define ALPACA DW_ROWS_ALPACA
+#define NONE   DW_ROWS_NONE
 
 static const good all[] = {
     /* TRL's types */
@@ -195,7 +195,7 @@ static void every_layout(void **state)
 
 typedef struct bad {
     dw_data_type type;
-    dw_layout layout;
+    dw_row_layout layout;
     const char *row, *want;
 } bad;
 

@@ -107,7 +107,8 @@ static void test_refused_root(void **state)
     refused("{\"dowel\":1}", "model: expected a table, got nothing");
     refused("{\"dowel\":1,\"model\":{\"path\":\"m\"}}", "model.path: 'm' is not an absolute path");
     refused("{\"dowel\":1,\"model\":{\"path\":\"/m\",\"adapter\":{\"targets\":[\"x\"]}}}",
-            "model.adapter.targets: no matrix 'x' (there are q, k, v, o, gate, up, down)");
+            "model.adapter.targets: no matrix 'x' (there are q, k, v, o, gate, up, down; qkv, "
+            "gate_up where they are one)");
     refused("{" MODEL "}", "tasks: expected a table of at least one task, got nothing");
     refused("{" MODEL ",\"tasks\":{\"steps\":{}}}",
             "tasks: 'steps' cannot name a task (a letter, then letters, digits, _ and -; not "
