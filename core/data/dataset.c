@@ -205,11 +205,7 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
 static void locate(const dw_rows *in, dw_text raw, size_t at, dw_err *err)
 {
     uint32_t line, column;
-    dw_rows_where(in, &line, &column);
-    for (size_t i = 0; i < at && i < raw.len; i++) {
-        line += raw.ptr[i] == '\n';
-        column = raw.ptr[i] == '\n' ? 1 : column + 1;
-    }
+    dw_rows_place(in, raw, at, &line, &column);
     dw_err_prefix(err, "%s:%u:%u", dw_rows_name(in), line, column);
 }
 
