@@ -187,8 +187,9 @@ static dw_status try_step(dw_live *l, dw_step_result *r, double *norm, dw_err *e
     DW_TRY(dw_step_gradient(&l->job, r, err));
     if (r->trained_tokens == 0)
         return dw_fail(err, DW_E_INPUT,
-                       "no sampled answer may be trained on (all unscored or rejected by the "
-                       "estimator); samples.jsonl holds them");
+                       "no sampled answer may be trained on (all unscored, rejected by the "
+                       "estimator or, with rollout.dynamic, scored like the rest of their group); "
+                       "samples.jsonl holds them");
     bool finite = dw_models_norms(&l->job, &bad);
     *norm = dw_models_lead(&l->job)->norm;
     if (!finite && bad->prefix[0])
