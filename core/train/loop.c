@@ -12,6 +12,7 @@
 #include "train/eval.h"
 #include "train/live.h"
 #include "train/mix.h"
+#include "train/stages.h"
 
 enum { MAX_SKIPPED = 3, STALE_STEPS = 20 };
 
@@ -232,7 +233,7 @@ static void save_before_end(dw_live *l)
         dw_log(DW_ERROR, "train", "%s", err.text);
     else
         dw_log(DW_WARN, "train", "the %" PRIu64 " steps so far are saved; dowel resume %s",
-               l->job.step, l->o->out);
+               l->job.step, dw_stages_whole(&l->job.arena, l->o->out));
 }
 
 static dw_status one_step(dw_live *l, dw_err *err)
@@ -404,7 +405,7 @@ static dw_status stop_saved(dw_live *l, int sig, dw_err *err)
     DW_TRY(dw_live_save(l, err));
     dw_progress_say(&l->progress,
                     "saved %s/checkpoint-%" PRIu64 "\n  resume with:  dowel resume %s", l->o->out,
-                    l->job.step, l->o->out);
+                    l->job.step, dw_stages_whole(&l->job.arena, l->o->out));
     err->text[0] = 0;
     return sig == SIGTERM ? DW_E_SIGTERM : DW_E_SIGINT;
 }
