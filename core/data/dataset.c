@@ -114,6 +114,9 @@ static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t fi
                  .meta = {keep(l, raw.ptr, raw.len), raw.len},
                  .file = file,
                  .line = line};
+    const size_t n_after = l->reader.mask.len - (w->masked ? w->n_prompt : 0);
+    const unsigned char *mask =
+        w->masked ? keep(l, l->reader.mask.ptr + w->n_prompt, n_after) : NULL;
     if (l->no_room) {
         *err = l->full;
         return DW_E_IO;
@@ -129,7 +132,7 @@ static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t fi
     r->teacher_prompt = w->has_teacher_prompt ? id : NULL;
     size_t n_said = (size_t)(id - r->prompt) - w->n_prompt, said = 0;
     if (w->masked)
-        r->mask = keep(d, l->reader.mask.ptr + w->n_prompt, n_said);
+        r->mask = mask;
     for (size_t i = 0; i < n_said; i++)
         said += !r->mask || r->mask[i];
     d->counts.trained += said;
