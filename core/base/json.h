@@ -52,6 +52,9 @@ double dw_json_num(const dw_json *v);      /* of a number */
 bool dw_json_bool(const dw_json *v);       /* of a bool */
 /* Of a string. The bytes live as long as the root. */
 dw_text dw_json_str(const dw_json *v);
+/* The digits of a number as they were written, where its value does not tell them: "1.0", "-0" and
+ * integers beyond 2^53; empty for all others. */
+dw_text dw_json_spelling(const dw_json *v);
 /* A number that is an integer with |x| <= 2^53. */
 bool dw_json_int(const dw_json *v, int64_t *out);
 

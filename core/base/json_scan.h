@@ -5,9 +5,12 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-/* Checks that text is exactly one JSON value. *nul_escapes counts "\u0000" in string values. */
+/* Checks that text is exactly one JSON value. *nul_escapes counts "\u0000" in string values,
+ * *odd_numbers those that dw_json_odd_number finds. */
 dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line,
-                       size_t *nul_escapes, dw_err *err);
+                       size_t *nul_escapes, size_t *odd_numbers, dw_err *err);
+/* A number whose spelling says more than its value as a double: 1.0, 1e3, -0, long integers. */
+bool dw_json_odd_number(const char *p, size_t n);
 /* Length of the value at p in text that passed the scan, and of white space. */
 size_t dw_json_skip(const char *p, const char *end);
 size_t dw_json_space(const char *p, const char *end);

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "model/config.h"
 #include "model/engine.h"
 #include "model/generate.h"
 
@@ -22,7 +23,7 @@ typedef struct facts {
     dw_exec x;
     const char *dir; /* as given */
     dw_model *m;     /* an outline */
-    size_t stored[DW_DT_OTHER + 1], n_tensor;
+    size_t stored[DW_N_DTYPE], n_tensor;
     const char *template;
     memory mem;
 } facts;
@@ -38,25 +39,29 @@ static dw_status count_stored(facts *f, dw_err *err)
     return DW_OK;
 }
 
-/* The chat template's file: chat_template.jinja, or the key of tokenizer_config.json. */
+/* Where the chat template stands: chat_template.jinja, or a key of tokenizer_config.json. */
 static dw_status find_template(facts *f, dw_err *err)
 {
-    dw_arena a = {0};
-    dw_status st = DW_OK;
-    if (dw_file_exists(dw_path_join(&a, f->dir, "chat_template.jinja")) ||
-        dw_file_exists(dw_path_join(&a, dw_model_dir(f->m), "chat_template.jinja"))) {
+    static const char config[] = "tokenizer_config.json";
+    dw_buf b = {0};
+    dw_json *root = NULL;
+    bool there;
+    dw_status st = dw_model_sidecar(f->m, "chat_template.jinja", &there, &b, err);
+    if (st >= 0 && there)
         f->template = "chat_template.jinja";
-    } else {
-        dw_json *root = NULL;
-        char *path = dw_path_join(&a, dw_model_dir(f->m), "tokenizer_config.json");
-        if (dw_file_exists(path))
-            st = dw_json_read(path, 64 << 20, &root, err);
+    dw_buf_clear(&b);
+    if (st >= 0 && !there)
+        st = dw_model_sidecar(f->m, config, &there, &b, err);
+    if (st >= 0 && there && !f->template) {
+        st = dw_json_parse(b.ptr, b.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
+        if (st < 0)
+            dw_err_prefix(err, config);
         const dw_json *v = root ? dw_json_get(root, "chat_template") : NULL;
         if (v && dw_json_kind(v) != DW_JSON_NULL)
-            f->template = "tokenizer_config.json";
-        dw_json_free(root);
+            f->template = config;
     }
-    dw_arena_finish(&a);
+    dw_json_free(root);
+    dw_buf_finish(&b);
     return st;
 }
 
@@ -105,15 +110,6 @@ static const char *act_name(dw_act a)
     return names[a];
 }
 
-static const char *rope_name(dw_rope_kind k)
-{
-    static const char *const names[] = {[DW_ROPE_NONE] = "none",
-                                        [DW_ROPE_DEFAULT] = "default",
-                                        [DW_ROPE_LINEAR] = "linear",
-                                        [DW_ROPE_LLAMA3] = "llama3"};
-    return names[k];
-}
-
 static uint32_t sliding_layers(const dw_description *d, uint32_t *window)
 {
     uint32_t n = 0;
@@ -128,9 +124,9 @@ static uint32_t sliding_layers(const dw_description *d, uint32_t *window)
 
 static void put_targets(dw_buf *b, uint32_t targets, const char *before, const char *between)
 {
-    static const char *const names[] = {"q", "k", "v", "o", "gate", "up", "down"};
+    static const char *const names[] = {"q", "k", "v", "o", "gate", "up", "down", "qkv", "gate_up"};
     const char *comma = "";
-    for (int i = 0; i < 7; i++)
+    for (int i = 0; i < 9; i++)
         if (targets & 1u << i) {
             dw_buf_printf(b, "%s%s%s%s", comma, before, names[i], before);
             comma = between;
@@ -159,7 +155,7 @@ static void json_shape(dw_buf *b, const dw_description *d)
                   d->family, d->layers, d->d, d->heads, d->kv_heads, d->head_dim, d->ffn, d->vocab,
                   d->max_positions, act_name(d->act), d->tied ? "true" : "false", top_name(d->top),
                   d->score_width, d->qkv_bias ? "true" : "false", d->mlp_bias ? "true" : "false",
-                  d->qk_norm ? "true" : "false", sliding, window, rope_name(d->rope));
+                  d->qk_norm ? "true" : "false", sliding, window, dw_config_rope_name(d->rope));
     dw_json_put_num(b, d->rope_theta);
     dw_buf_adds(b, ",\"factor\":");
     dw_json_put_num(b, d->rope_factor ? d->rope_factor : 1);
@@ -218,7 +214,7 @@ static void put_json(dw_buf *b, const facts *f)
     json_shape(b, d);
     dw_buf_printf(b, ",\"dtype\":\"%s\",\"tensors\":{", d->dtype);
     const char *comma = "";
-    for (int t = 0; t <= DW_DT_OTHER; t++)
+    for (int t = 0; t < DW_N_DTYPE; t++)
         if (f->stored[t]) {
             dw_buf_printf(b, "%s\"%s\":%zu", comma, dw_dtype_name((dw_dtype)t), f->stored[t]);
             comma = ",";
@@ -254,14 +250,19 @@ static void text_shape(dw_buf *b, const dw_description *d)
     uint32_t window = 0, sliding = sliding_layers(d, &window);
     dw_buf_printf(b, "shape       %u layers of width %u, %u heads of %u (%u for keys and values)\n",
                   d->layers, d->d, d->heads, d->head_dim, d->kv_heads);
-    dw_buf_printf(b, "            feed-forward %u, gated %s%s%s%s\n", d->ffn, act_name(d->act),
-                  d->qkv_bias ? ", biases in attention" : "",
+    dw_buf_printf(b, "            feed-forward %u, %s%s%s%s%s\n", d->ffn, d->gated ? "gated " : "",
+                  act_name(d->act), d->qkv_bias ? ", biases in attention" : "",
                   d->mlp_bias ? ", biases in feed-forward" : "",
                   d->qk_norm ? ", norms of queries and keys" : "");
-    dw_buf_printf(b, "positions   %u, rotary %s, theta %g", d->max_positions, rope_name(d->rope),
-                  d->rope_theta);
+    if (d->rope == DW_ROPE_NONE)
+        dw_buf_printf(b, "positions   %u, learned", d->max_positions);
+    else
+        dw_buf_printf(b, "positions   %u, rotary %s, theta %g", d->max_positions,
+                      dw_config_rope_name(d->rope), d->rope_theta);
     if (d->rope_factor)
         dw_buf_printf(b, ", factor %g", d->rope_factor);
+    if (d->local_theta)
+        dw_buf_printf(b, " (theta %g within windows)", d->local_theta);
     if (sliding)
         dw_buf_printf(b, ", window %u in %u layers", window, sliding);
     if (d->top == DW_TOP_LM)
@@ -306,7 +307,7 @@ static void put_text(dw_buf *b, const facts *f)
     dw_buf_adds(b, "parameters  ");
     put_count(b, dw_model_n_params(f->m));
     dw_buf_printf(b, " in %zu tensors, stored as", f->n_tensor);
-    for (int t = 0; t <= DW_DT_OTHER; t++)
+    for (int t = 0; t < DW_N_DTYPE; t++)
         if (f->stored[t])
             dw_buf_printf(b, " %s", dw_dtype_name((dw_dtype)t));
     dw_buf_printf(b, " (config.json: %s)\n", d->dtype);

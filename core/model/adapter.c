@@ -10,7 +10,6 @@
 #include "model/source.h"
 
 enum { CONFIG_BYTES = 16 << 20 };
-static const char score_name[] = "base_model.model.score.weight";
 
 /* Settings that change what an adapter computes and are not supported: they must be absent, null,
  * false or empty. */
@@ -22,7 +21,6 @@ static const char *const refused[] = {"use_dora",
                                       "layers_pattern",
                                       "layer_replication",
                                       "exclude_modules",
-                                      "fan_in_fan_out",
                                       "target_parameters",
                                       "trainable_token_indices",
                                       "use_qalora",
@@ -110,7 +108,8 @@ static dw_status read_task(const dw_json *root, dw_top *top, dw_err *err)
     const dw_json *first = list && dw_json_kind(list) == DW_JSON_ARRAY ? dw_json_first(list) : NULL;
     for (const dw_json *v = first; v; v = dw_json_next(v)) {
         dw_text name = dw_json_kind(v) == DW_JSON_STRING ? dw_json_str(v) : DW_TEXT("");
-        score = score || dw_text_is(name, "score");
+        score = score || dw_text_is(name, "score") ||
+                (*top == DW_TOP_TOKEN && dw_text_is(name, "classifier")); /* GPT-2's */
         if (!dw_text_is(name, "score") && !dw_text_is(name, "classifier"))
             return dw_fail(err, DW_E_INPUT,
                            "modules_to_save: \"%.*s\" is not supported (supported: score)",
@@ -128,14 +127,14 @@ static dw_status read_target(const dw_json *v, uint32_t *targets, dw_err *err)
         return dw_fail(err, DW_E_INPUT, "target_modules: wanted strings, found %s",
                        dw_json_kind_name(v));
     dw_text s = dw_json_str(v);
-    for (int t = 0; t < DW_N_LORA_TARGET; t++)
-        if (dw_text_is(s, dw_lora_targets[t].module) || dw_text_is(s, dw_lora_targets[t].path)) {
-            *targets |= dw_lora_targets[t].bit;
-            return DW_OK;
-        }
+    const uint32_t bits = dw_lora_named(s);
+    *targets |= bits;
+    if (bits)
+        return DW_OK;
     return dw_fail(err, DW_E_INPUT,
                    "target_modules: \"%.*s\" is not supported (supported: q_proj, k_proj, v_proj, "
-                   "o_proj, gate_proj, up_proj, down_proj)",
+                   "o_proj, gate_proj, up_proj, down_proj, qkv_proj, gate_up_proj, c_attn, c_proj, "
+                   "c_fc)",
                    (int)(s.len < 64 ? s.len : 64), s.ptr);
 }
 
@@ -224,7 +223,9 @@ dw_status dw_adapter_score_width(dw_arena *a, const char *dir, uint32_t *width, 
     dw_checkpoint *c = NULL;
     char *path = NULL;
     DW_TRY(open_weights(a, dir, &path, &c, err));
-    const dw_tensor_entry *e = dw_checkpoint_find(c, score_name);
+    const dw_tensor_entry *e = dw_checkpoint_find(c, "base_model.model.score.weight");
+    if (!e)
+        e = dw_checkpoint_find(c, "base_model.model.classifier.weight");
     *width = e && e->n_dim == 2 && e->dim[0] <= UINT16_MAX ? (uint32_t)e->dim[0] : 0;
     dw_checkpoint_close(c);
     return DW_OK;
@@ -237,9 +238,7 @@ dw_status dw_adapter_read(dw_model *m, const char *dir, bool head, dw_err *err)
     char *path = NULL;
     DW_TRY(open_weights(&m->arena, dir, &path, &c, err));
     size_t n = dw_weights_adapter_slices(&m->arena, &m->desc, &m->lora, &m->adapter, &slice);
-    while (!head && n &&
-           !strncmp(slice[n - 1].name, score_name, sizeof score_name - sizeof "weight"))
-        n--;
+    n = dw_heads_stored(slice, n, !head);
     dw_status st =
         dw_weights_check(c, slice, n, "adapter_config.json and its base", NULL, NULL, err);
     if (st == DW_OK && !m->outline)
@@ -254,22 +253,23 @@ dw_status dw_adapter_read(dw_model *m, const char *dir, bool head, dw_err *err)
 
 static void put_config(dw_buf *b, const dw_model *m, const char *base)
 {
+    const char *name[DW_N_LORA_TARGET];
+    const size_t n = dw_lora_modules(&m->desc, m->lora.targets, name);
+    const char *score = strcmp(dw_names_score(&m->desc), "score.") ? "[\n    \"classifier\"\n  ]"
+                                                                   : "[\n    \"score\"\n  ]";
     dw_buf_adds(b, "{\n  \"base_model_name_or_path\": ");
     dw_json_put_cstr(b, base);
-    dw_buf_adds(b, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n"
-                   "  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n"
+    dw_buf_printf(b, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": %s,\n",
+                  m->desc.layout == DW_LAYOUT_GPT2 ? "true" : "false");
+    dw_buf_adds(b, "  \"inference_mode\": true,\n  \"init_lora_weights\": true,\n"
                    "  \"lora_alpha\": ");
     dw_json_put_num(b, m->lora.alpha);
     dw_buf_printf(b,
                   ",\n  \"lora_dropout\": 0.0,\n  \"modules_to_save\": %s,\n"
                   "  \"peft_type\": \"LORA\",\n  \"r\": %u,\n  \"target_modules\": [",
-                  m->desc.top == DW_TOP_LM ? "null" : "[\n    \"score\"\n  ]", m->lora.rank);
-    const char *comma = "";
-    for (int t = 0; t < DW_N_LORA_TARGET; t++)
-        if (m->lora.targets & dw_lora_targets[t].bit) {
-            dw_buf_printf(b, "%s\n    \"%s\"", comma, dw_lora_targets[t].module);
-            comma = ",";
-        }
+                  m->desc.top == DW_TOP_LM ? "null" : score, m->lora.rank);
+    for (size_t i = 0; i < n; i++)
+        dw_buf_printf(b, "%s\n    \"%s\"", i ? "," : "", name[i]);
     dw_buf_printf(b,
                   "\n  ],\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n"
                   "  \"use_rslora\": %s\n}\n",

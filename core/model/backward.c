@@ -95,7 +95,7 @@ static void qk_backward(const back *b, const dw_layer *l, const dw_layer_act *s)
     const size_t n_qk = p->w.q + p->w.kv;
     if (d->rope != DW_ROPE_NONE)
         dw_rope(p->x, a->d_qkv, p->w.qkv, p->rows, p->pos, d->heads + d->kv_heads, d->head_dim,
-                p->m->inv_freq, p->m->n_freq, 1.0, false, true);
+                l->inv_freq, p->m->n_freq, l->magnitude, false, true);
     if (!d->qk_norm)
         return;
     for (size_t h = 0; h < d->heads + d->kv_heads; h++) {

@@ -216,9 +216,26 @@ static dw_status check_lora(const dw_lora_spec *s, dw_err *err)
         return dw_fail(err, DW_E_INPUT, "lora: rank %u is outside 1 .. 4096", s->rank);
     if (!(s->alpha > 0) || !isfinite(s->alpha))
         return dw_fail(err, DW_E_INPUT, "lora: alpha %g is not above 0", s->alpha);
-    if (!(s->targets & DW_LORA_ALL) || (s->targets & ~(uint32_t)DW_LORA_ALL))
-        return dw_fail(err, DW_E_INPUT, "lora: no known target");
     return DW_OK;
+}
+
+/* Frequencies for all layers, and for those with a window where they have their own. */
+static void wire_rotary(dw_model *m)
+{
+    const dw_description *d = &m->desc;
+    double *all = NULL, *local = NULL;
+    m->n_freq = dw_config_turned(d) / 2;
+    all = dw_arena_alloc(&m->arena, m->n_freq * sizeof *all);
+    dw_config_inv_freq(d, false, all);
+    if (d->local_theta) {
+        local = dw_arena_alloc(&m->arena, m->n_freq * sizeof *local);
+        dw_config_inv_freq(d, true, local);
+    }
+    for (uint32_t i = 0; i < d->layers; i++) {
+        const bool own = local && d->window[i];
+        m->layer[i].inv_freq = own ? local : all;
+        m->layer[i].magnitude = !own && d->rope_magnitude ? d->rope_magnitude : 1;
+    }
 }
 
 static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
@@ -228,6 +245,7 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
         DW_TRY(check_lora(o->lora, err));
         m->has_adapter = true;
         m->lora = *o->lora;
+        DW_TRY(dw_lora_fit(&m->desc, &m->lora.targets, err));
         double r = m->lora.rank;
         m->lora_scale = (dw_real)(m->lora.alpha / (m->lora.rslora ? sqrt(r) : r));
         DW_TRY(dw_weights_adapter(&m->arena, &m->desc, &m->lora, &m->adapter, err));
@@ -246,11 +264,8 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
         each_adapter(m, place_panels, &at);
     if (m->desc.tied && m->desc.top == DW_TOP_LM)
         m->head = m->embed;
-    if (m->desc.rope != DW_ROPE_NONE) {
-        m->n_freq = (size_t)((double)m->desc.head_dim * m->desc.partial_rotary) / 2;
-        m->inv_freq = dw_arena_alloc(&m->arena, m->n_freq * sizeof(double));
-        dw_config_inv_freq(&m->desc, m->inv_freq);
-    }
+    if (m->desc.rope != DW_ROPE_NONE)
+        wire_rotary(m);
     return DW_OK;
 }
 

@@ -12,127 +12,10 @@
 
 enum { CONFIG_BYTES = 16 << 20 };
 
-typedef struct family {
-    const char *name, *architecture; /* model_type, and what precedes "ForCausalLM" */
-    bool qkv_bias, biases_by_config, qk_norm;
-    uint32_t head_dim; /* default; 0: hidden_size / heads */
-    uint32_t max_positions, vocab, d, ffn, kv_heads;
-} family;
-
-/* Defaults are those that transformers fills in for a missing key. */
-static const family families[] = {
-    {"llama", "Llama", false, true, false, 0, 2048, 32000, 4096, 11008, 0},
-    {"mistral", "Mistral", false, false, false, 0, 131072, 32000, 4096, 14336, 8},
-    {"qwen2", "Qwen2", true, false, false, 0, 32768, 151936, 4096, 22016, 0},
-    {"qwen3", "Qwen3", false, true, true, 128, 32768, 151936, 4096, 22016, 0},
-};
-static const char known_families[] = "llama, mistral, qwen2, qwen3";
-
-/* Keys that change the computation wherever they are set to anything else than this. */
-typedef struct neutral {
-    const char *key;
-    double value; /* neutral number; false counts as 0 */
-    const char *why;
-} neutral;
-static const neutral neutrals[] = {
-    {"pretraining_tp", 1, "split matrices are not supported"},
-    {"attention_dropout", 0, "dropout is not supported"},
-    {"hidden_dropout", 0, "dropout is not supported"},
-    {"resid_pdrop", 0, "dropout is not supported"},
-    {"embd_pdrop", 0, "dropout is not supported"},
-    {"is_encoder_decoder", 0, "only decoders are supported"},
-    {"add_cross_attention", 0, "cross-attention is not supported"},
-    {"partial_rotary_factor", 1, "partial rotary embedding is not supported"},
-    {"rotary_pct", 1, "partial rotary embedding is not supported"},
-    {"embedding_multiplier", 1, "scaled embeddings are not supported"},
-    {"residual_multiplier", 1, "scaled residuals are not supported"},
-    {"logits_scaling", 1, "scaled logits are not supported"},
-    {"logit_scale", 1, "scaled logits are not supported"},
-    {"num_experts", 0, "mixtures of experts are not supported"},
-    {"num_local_experts", 0, "mixtures of experts are not supported"},
-};
-/* Keys that must be absent, null or empty. */
-static const neutral absent[] = {
-    {"quantization_config", 0, "quantised checkpoints are not supported; save it dequantised"},
-    {"compression_config", 0, "compressed checkpoints are not supported"},
-    {"auto_map", 0, "code of a checkpoint is never run"},
-    {"text_config", 0, "models of several parts are not supported"},
-    {"vision_config", 0, "models of several parts are not supported"},
-    {"audio_config", 0, "models of several parts are not supported"},
-    {"attention_multiplier", 0, "another attention scale is not supported"},
-    {"query_pre_attn_scalar", 0, "another attention scale is not supported"},
-    {"attn_logit_softcapping", 0, "soft caps are not supported for this family"},
-    {"final_logit_softcapping", 0, "soft caps are not supported for this family"},
-    {"no_rope_layers", 0, "layers without positions are not supported"},
-    {"pruned_heads", 0, "pruned heads are not supported"},
-};
-
-static dw_status refuse(dw_err *err, const neutral *n)
+bool dw_config_has(const dw_json *root, const char *key)
 {
-    return dw_fail(err, DW_E_INPUT, "%s is set: %s", n->key, n->why);
-}
-
-static dw_status check_neutral(const dw_json *root, dw_err *err)
-{
-    for (size_t i = 0; i < sizeof neutrals / sizeof *neutrals; i++) {
-        const neutral *n = &neutrals[i];
-        const dw_json *v = dw_json_get(root, n->key);
-        dw_json_type t = v ? dw_json_kind(v) : DW_JSON_NULL;
-        if (t == DW_JSON_NULL)
-            continue;
-        double x = NAN;
-        if (t == DW_JSON_NUMBER)
-            x = dw_json_num(v);
-        else if (t == DW_JSON_BOOL)
-            x = dw_json_bool(v) ? 1 : 0;
-        else
-            return dw_fail(err, DW_E_INPUT, "%s: wanted a number, found %s", n->key,
-                           dw_json_kind_name(v));
-        if (x != n->value)
-            return dw_fail(err, DW_E_INPUT, "%s is %g: %s (wanted %g)", n->key, x, n->why,
-                           n->value);
-    }
-    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
-        const dw_json *v = dw_json_get(root, absent[i].key);
-        if (v && dw_json_kind(v) != DW_JSON_NULL &&
-            (dw_json_first(v) || dw_json_kind(v) < DW_JSON_ARRAY))
-            return refuse(err, &absent[i]);
-    }
-    return DW_OK;
-}
-
-static const char *const tops[] = {[DW_TOP_LM] = "ForCausalLM",
-                                   [DW_TOP_SEQUENCE] = "ForSequenceClassification",
-                                   [DW_TOP_TOKEN] = "ForTokenClassification"};
-
-/* All of `architectures`, where it is there, name one head on a body of this family. */
-static dw_status find_top(const dw_json *root, const family *f, dw_top *top, dw_err *err)
-{
-    const dw_json *arch = dw_json_get(root, "architectures");
-    *top = DW_TOP_LM;
-    if (!arch || dw_json_kind(arch) == DW_JSON_NULL)
-        return DW_OK;
-    if (dw_json_kind(arch) != DW_JSON_ARRAY)
-        return dw_fail(err, DW_E_INPUT, "architectures: wanted an array, found %s",
-                       dw_json_kind_name(arch));
-    const size_t n = strlen(f->architecture);
-    for (const dw_json *a = dw_json_first(arch); a; a = dw_json_next(a)) {
-        dw_text s = dw_json_kind(a) == DW_JSON_STRING ? dw_json_str(a) : DW_TEXT("");
-        int found = -1;
-        for (int t = 0; t < 3 && s.len > n && !memcmp(s.ptr, f->architecture, n); t++)
-            if (dw_text_is((dw_text){s.ptr + n, s.len - n}, tops[t]))
-                found = t;
-        if (found < 0)
-            return dw_fail(err, DW_E_INPUT,
-                           "architectures: \"%.*s\" is not supported, wanted %s%s, %s%s or %s%s",
-                           (int)(s.len < 64 ? s.len : 64), s.ptr, f->architecture, tops[0],
-                           f->architecture, tops[1], f->architecture, tops[2]);
-        if (a != dw_json_first(arch) && found != (int)*top)
-            return dw_fail(err, DW_E_INPUT, "architectures: %s%s and %s%s at once", f->architecture,
-                           tops[*top], f->architecture, tops[found]);
-        *top = (dw_top)found;
-    }
-    return DW_OK;
+    const dw_json *v = dw_json_get(root, key);
+    return v && dw_json_kind(v) != DW_JSON_NULL;
 }
 
 /* Channels of a classification head: id2label, or num_labels, or 2, which transformers does not
@@ -157,25 +40,12 @@ static dw_status read_labels(const dw_json *root, dw_description *d, dw_err *err
         return dw_fail(err, DW_E_INPUT, "num_labels is %lld, id2label names %lld", (long long)n,
                        (long long)fallback);
     d->score_width = (uint32_t)n;
-    return d->top == DW_TOP_SEQUENCE
-               ? DW_OK
-               : dw_json_get_bool(root, "token_classification_bias", true, &d->score_bias, err);
-}
-
-static dw_status find_family(const dw_json *root, const family **out, dw_err *err)
-{
-    const char *type = NULL;
-    DW_TRY(dw_json_get_cstr(root, "model_type", NULL, &type, err));
-    if (!type)
-        return dw_fail(err, DW_E_INPUT, "model_type is missing (supported: %s)", known_families);
-    *out = NULL;
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (!strcmp(type, families[i].name))
-            *out = &families[i];
-    if (!*out)
-        return dw_fail(err, DW_E_INPUT, "model_type \"%.64s\" is not supported (supported: %s)",
-                       type, known_families);
-    return DW_OK;
+    if (d->top == DW_TOP_SEQUENCE)
+        return DW_OK;
+    d->score_bias = true;
+    if (d->layout == DW_LAYOUT_GPT2) /* whose classifier always has one */
+        return DW_OK;
+    return dw_json_get_bool(root, "token_classification_bias", true, &d->score_bias, err);
 }
 
 static dw_status get_u32(const dw_json *root, const char *key, int64_t fallback, int64_t hi,
@@ -189,40 +59,63 @@ static dw_status get_u32(const dw_json *root, const char *key, int64_t fallback,
     return DW_OK;
 }
 
-static dw_status read_shape(const dw_json *root, const family *f, dw_description *d, dw_err *err)
+/* transformers reads n_embd of a GPT-2 by its usual name too, where that is written. */
+static dw_status check_alias(const dw_json *root, const char *alias, const char *key, dw_err *err)
 {
-    DW_TRY(get_u32(root, "vocab_size", 0, 1 << 24, &d->vocab, err));
-    DW_TRY(get_u32(root, "hidden_size", 0, 1 << 18, &d->d, err));
-    DW_TRY(get_u32(root, "intermediate_size", 0, 1 << 20, &d->ffn, err));
-    DW_TRY(get_u32(root, "num_hidden_layers", 0, DW_MAX_LAYERS, &d->layers, err));
-    DW_TRY(get_u32(root, "num_attention_heads", 0, 4096, &d->heads, err));
-    uint32_t kv =
-        f->kv_heads && dw_json_get(root, "num_key_value_heads") == NULL ? f->kv_heads : d->heads;
-    DW_TRY(get_u32(root, "num_key_value_heads", kv, 4096, &d->kv_heads, err));
+    if (!strcmp(alias, key) || !dw_config_has(root, alias))
+        return DW_OK;
+    return dw_fail(err, DW_E_INPUT, "%s is set, which this family calls %s", alias, key);
+}
+
+static dw_status read_sizes(const dw_json *root, const dw_family *f, dw_description *d, dw_err *err)
+{
+    const dw_size_keys *k = f->keys;
+    DW_TRY(check_alias(root, "hidden_size", k->d, err));
+    DW_TRY(check_alias(root, "intermediate_size", k->ffn, err));
+    DW_TRY(check_alias(root, "num_hidden_layers", k->layers, err));
+    DW_TRY(check_alias(root, "num_attention_heads", k->heads, err));
+    DW_TRY(check_alias(root, "max_position_embeddings", k->positions, err));
+    DW_TRY(get_u32(root, "vocab_size", f->vocab, 1 << 24, &d->vocab, err));
+    DW_TRY(get_u32(root, k->d, 0, 1 << 18, &d->d, err));
+    DW_TRY(get_u32(root, k->ffn, f->plain ? 4 * (int64_t)d->d : 0, 1 << 20, &d->ffn, err));
+    DW_TRY(get_u32(root, k->layers, 0, DW_MAX_LAYERS, &d->layers, err));
+    DW_TRY(get_u32(root, k->heads, f->heads, 4096, &d->heads, err));
+    DW_TRY(get_u32(root, k->positions, f->max_positions, 1 << 30, &d->max_positions, err));
+    return DW_OK;
+}
+
+static dw_status read_heads(const dw_json *root, const dw_family *f, dw_description *d, dw_err *err)
+{
+    const dw_size_keys *k = f->keys;
+    const bool fixed = f->layout == DW_LAYOUT_GPT2; /* whose heads are parts of the hidden row */
+    d->kv_heads = d->heads;
+    if (!fixed) {
+        bool missing = !dw_json_get(root, "num_key_value_heads");
+        uint32_t kv = f->kv_heads && missing ? f->kv_heads : d->heads;
+        DW_TRY(get_u32(root, "num_key_value_heads", kv, 4096, &d->kv_heads, err));
+    }
     if (d->kv_heads > d->heads || d->heads % d->kv_heads)
         return dw_fail(err, DW_E_INPUT,
                        "num_attention_heads %u is not a multiple of num_key_value_heads %u",
                        d->heads, d->kv_heads);
-    const dw_json *hd = dw_json_get(root, "head_dim");
-    bool own = (hd && dw_json_kind(hd) != DW_JSON_NULL) || f->head_dim;
-    if (!own && d->d % d->heads)
-        return dw_fail(err, DW_E_INPUT,
-                       "hidden_size %u is not a multiple of num_attention_heads %u and there is no "
-                       "head_dim",
-                       d->d, d->heads);
+    if ((fixed || (!f->head_dim && !dw_config_has(root, "head_dim"))) && d->d % d->heads)
+        return dw_fail(err, DW_E_INPUT, "%s %u is not a multiple of %s %u%s", k->d, d->d, k->heads,
+                       d->heads, fixed ? "" : " and there is no head_dim");
     uint32_t width = f->head_dim ? f->head_dim : d->d / d->heads;
-    DW_TRY(get_u32(root, "head_dim", width, 1024, &d->head_dim, err));
-    if (d->head_dim > 1024)
-        return dw_fail(err, DW_E_INPUT, "hidden_size / num_attention_heads is %u, above 1024",
-                       d->head_dim);
-    if (d->head_dim % 2)
+    if (width > DW_MAX_HEAD_DIM && (fixed || !dw_config_has(root, "head_dim")))
+        return dw_fail(err, DW_E_INPUT, "%s / %s is %u, above %d", k->d, k->heads, width,
+                       DW_MAX_HEAD_DIM);
+    DW_TRY(get_u32(root, "head_dim", width, DW_MAX_HEAD_DIM, &d->head_dim, err));
+    if (fixed && d->head_dim != width)
+        return dw_fail(err, DW_E_INPUT, "head_dim is %u, but %s / %s is %u", d->head_dim, k->d,
+                       k->heads, width);
+    if (!f->learned_positions && d->head_dim % 2)
         return dw_fail(err, DW_E_INPUT, "head_dim %u is odd; rotary embedding turns pairs",
                        d->head_dim);
-    return get_u32(root, "max_position_embeddings", f->max_positions, 1 << 30, &d->max_positions,
-                   err);
+    return DW_OK;
 }
 
-static dw_status read_act(const dw_json *root, dw_description *d, dw_err *err)
+static dw_status read_act(const dw_json *root, const dw_family *f, dw_description *d, dw_err *err)
 {
     static const struct {
         const char *name;
@@ -236,43 +129,74 @@ static dw_status read_act(const dw_json *root, dw_description *d, dw_err *err)
         {"relu", DW_ACT_RELU},
     };
     const char *name = NULL;
-    DW_TRY(dw_json_get_cstr(root, "hidden_act", "silu", &name, err));
+    DW_TRY(dw_json_get_cstr(root, f->act_key, f->act, &name, err));
+    if (f->legacy_gelu && !strcmp(name, "gelu")) /* what the first Gemma files call the tanh form */
+        name = "gelu_pytorch_tanh";
     for (size_t i = 0; i < sizeof acts / sizeof *acts; i++)
         if (!strcmp(name, acts[i].name)) {
             d->act = acts[i].act;
             return DW_OK;
         }
     return dw_fail(err, DW_E_INPUT,
-                   "hidden_act \"%.64s\" is not supported (supported: silu, gelu, gelu_new, "
+                   "%s \"%.64s\" is not supported (supported: silu, gelu, gelu_new, "
                    "gelu_pytorch_tanh, relu)",
-                   name);
+                   f->act_key, name);
 }
 
-static dw_status read_biases(const dw_json *root, const family *f, dw_description *d, dw_err *err)
+static dw_status read_biases(const dw_json *root, const dw_family *f, dw_description *d,
+                             dw_err *err)
 {
     bool attention = false, mlp = false;
     DW_TRY(dw_json_get_bool(root, "attention_bias", false, &attention, err));
     DW_TRY(dw_json_get_bool(root, "mlp_bias", false, &mlp, err));
-    if (!f->biases_by_config && attention && !f->qkv_bias)
+    if (attention && !f->bias_key && !f->qkv_bias && !f->all_bias)
         return dw_fail(err, DW_E_INPUT, "attention_bias is true, which %s does not have", f->name);
-    bool has_mlp_bias = !strcmp(f->name, "llama");
-    if (mlp && !has_mlp_bias)
+    if (mlp && !f->mlp_bias_key && !f->all_bias)
         return dw_fail(err, DW_E_INPUT, "mlp_bias is true, which %s does not have", f->name);
-    d->qkv_bias = f->qkv_bias || (f->biases_by_config && attention);
-    d->o_bias = f->biases_by_config && attention;
-    d->mlp_bias = mlp;
+    d->o_bias = f->all_bias || (f->bias_key && attention);
+    d->qkv_bias = f->qkv_bias || d->o_bias;
+    d->mlp_bias = f->all_bias || (f->mlp_bias_key && mlp);
     return DW_OK;
 }
 
+/* A missing key means the family's cap, null none. */
+static dw_status read_cap(const dw_json *root, const char *key, double fallback, double *out,
+                          dw_err *err)
+{
+    *out = 0;
+    if (!fallback && !dw_config_has(root, key))
+        return DW_OK;
+    const dw_json *v = dw_json_get(root, key);
+    return dw_json_get_num(root, key, v ? 0 : fallback, 1e-3, 1e6, out, err);
+}
+
+/* Scale and cap of the scores, cap of the logits. */
+static dw_status read_scales(const dw_json *root, const dw_family *f, dw_description *d,
+                             dw_err *err)
+{
+    double scalar = d->head_dim;
+    bool scaled = true;
+    if (f->query_scalar)
+        DW_TRY(dw_json_get_num(root, "query_pre_attn_scalar", 256, 1e-3, 1e6, &scalar, err));
+    if (f->layout == DW_LAYOUT_GPT2)
+        DW_TRY(dw_json_get_bool(root, "scale_attn_weights", true, &scaled, err));
+    d->attn_scale = scaled ? 1.0 / sqrt(scalar) : 1.0;
+    DW_TRY(read_cap(root, "attn_logit_softcapping", f->attn_softcap, &d->attn_softcap, err));
+    return read_cap(root, "final_logit_softcapping", f->head_softcap, &d->head_softcap, err);
+}
+
 /* An id, or for the end of text a list of ids. */
-static dw_status read_ids(const dw_json *root, dw_description *d, dw_err *err)
+static dw_status read_ids(const dw_json *root, const dw_json *text, dw_description *d, dw_err *err)
 {
     int64_t x = 0;
-    DW_TRY(dw_json_get_int(root, "bos_token_id", -1, -1, (int64_t)d->vocab - 1, &x, err));
+    const dw_json *at = dw_config_has(root, "bos_token_id") ? root : text;
+    DW_TRY(dw_json_get_int(at, "bos_token_id", -1, -1, (int64_t)d->vocab - 1, &x, err));
     d->bos = (int32_t)x;
-    DW_TRY(dw_json_get_int(root, "pad_token_id", -1, -1, (int64_t)d->vocab - 1, &x, err));
+    at = dw_config_has(root, "pad_token_id") ? root : text;
+    DW_TRY(dw_json_get_int(at, "pad_token_id", -1, -1, (int64_t)d->vocab - 1, &x, err));
     d->pad = (int32_t)x;
-    return dw_config_eos(root, d->vocab, d->eos, &d->n_eos, err);
+    at = dw_config_has(root, "eos_token_id") ? root : text;
+    return dw_config_eos(at, d->vocab, d->eos, &d->n_eos, err);
 }
 
 dw_status dw_config_eos(const dw_json *root, uint32_t vocab, int32_t eos[16], uint32_t *n,
@@ -318,34 +242,94 @@ static dw_status read_dtype(const dw_json *root, dw_description *d, dw_err *err)
     return DW_OK;
 }
 
+/* The nearest number of so many significant bits. */
+static double round_to(double x, int bits)
+{
+    int exponent = 0;
+    double fraction = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(fraction, bits)), exponent - bits);
+}
+
+/* transformers multiplies embeddings by a number of their own dtype. */
+static double rounded_root(const dw_description *d)
+{
+    double root = sqrt((double)d->d);
+    if (!strcmp(d->dtype, "bfloat16"))
+        return round_to(root, 8);
+    return round_to(root, !strcmp(d->dtype, "float16") ? 11 : 24);
+}
+
+static dw_description describe(const dw_family *f)
+{
+    dw_description d = {.layout = f->layout,
+                        .layer_norm = f->layer_norm,
+                        .norm_unit_offset = f->unit_offset,
+                        .norm_place = f->post_norms ? DW_NORM_PRE_POST : DW_NORM_PRE,
+                        .qk_norm = f->qk_norm,
+                        .gated = !f->plain,
+                        .learned_positions = f->learned_positions,
+                        .embed_scale = 1,
+                        .partial_rotary = 1,
+                        .bos = -1,
+                        .pad = -1};
+    strncpy(d.family, f->name, sizeof d.family - 1);
+    strncpy(d.prefix, f->prefix, sizeof d.prefix - 1);
+    return d;
+}
+
+/* A Gemma 3 of several parts keeps its decoder's configuration in text_config. */
+static dw_status find_text(const dw_json *root, const dw_family *f, const dw_json **out,
+                           dw_err *err)
+{
+    const dw_json *text = dw_json_get(root, "text_config");
+    const char *type = NULL;
+    *out = root;
+    if (strcmp(f->name, "gemma3") != 0)
+        return DW_OK;
+    if (!text || dw_json_kind(text) != DW_JSON_OBJECT)
+        return dw_fail(err, DW_E_INPUT, "text_config: wanted an object, found %s",
+                       dw_json_kind_name(text));
+    DW_TRY(dw_json_get_cstr(text, "model_type", "gemma3_text", &type, err));
+    if (strcmp(type, "gemma3_text") != 0)
+        return dw_fail(err, DW_E_INPUT,
+                       "text_config: model_type is \"%.64s\", wanted \"gemma3_text\"", type);
+    *out = text;
+    return dw_config_refuse(text, f, err);
+}
+
+static dw_status read_body(const dw_json *root, const dw_family *f, dw_description *d, dw_err *err)
+{
+    DW_TRY(read_sizes(root, f, d, err));
+    DW_TRY(read_heads(root, f, d, err));
+    DW_TRY(read_act(root, f, d, err));
+    DW_TRY(read_biases(root, f, d, err));
+    DW_TRY(dw_json_get_num(root, f->eps_key, f->eps, 0, 0.1, &d->norm_eps, err));
+    if (!f->learned_positions)
+        DW_TRY(dw_config_rope(root, f, d, err));
+    DW_TRY(dw_config_windows(root, f, d, err));
+    return read_scales(root, f, d, err);
+}
+
 dw_status dw_config_parse(const dw_json *root, dw_description *out, dw_err *err)
 {
     if (dw_json_kind(root) != DW_JSON_OBJECT)
         return dw_fail(err, DW_E_INPUT, "wanted an object, found %s", dw_json_kind_name(root));
-    const family *f = NULL;
-    dw_description d = {.gated = true,
-                        .embed_scale = 1,
-                        .partial_rotary = 1,
-                        .norm_place = DW_NORM_PRE,
-                        .bos = -1,
-                        .pad = -1};
-    DW_TRY(find_family(root, &f, err));
+    const dw_family *f = NULL;
+    const dw_json *text = NULL;
+    DW_TRY(dw_config_family(root, &f, err));
     dw_assert(f);
-    DW_TRY(find_top(root, f, &d.top, err));
-    DW_TRY(check_neutral(root, err));
-    strncpy(d.family, f->name, sizeof d.family - 1);
-    d.qk_norm = f->qk_norm;
-    DW_TRY(read_shape(root, f, &d, err));
-    DW_TRY(read_act(root, &d, err));
-    DW_TRY(read_biases(root, f, &d, err));
-    DW_TRY(dw_json_get_bool(root, "tie_word_embeddings", false, &d.tied, err));
-    DW_TRY(dw_json_get_num(root, "rms_norm_eps", 1e-6, 0, 0.1, &d.norm_eps, err));
-    DW_TRY(dw_config_rope(root, &d, err));
-    DW_TRY(dw_config_windows(root, &d, err));
-    DW_TRY(read_ids(root, &d, err));
+    dw_description d = describe(f);
+    DW_TRY(dw_config_find_top(root, f, &d.top, err));
+    DW_TRY(dw_config_refuse(root, f, err));
+    DW_TRY(find_text(root, f, &text, err));
+    DW_TRY(read_body(text, f, &d, err));
+    DW_TRY(dw_json_get_bool(root, "tie_word_embeddings", f->tied, &d.tied, err));
+    DW_TRY(read_ids(root, text, &d, err));
     DW_TRY(read_labels(root, &d, err));
-    DW_TRY(read_dtype(root, &d, err));
-    d.attn_scale = 1.0 / sqrt((double)d.head_dim);
+    bool outer = dw_config_has(root, "dtype") || dw_config_has(root, "torch_dtype");
+    DW_TRY(read_dtype(outer ? root : text, &d, err));
+    if (f->scaled_embed)
+        d.embed_scale = rounded_root(&d);
     *out = d;
     return DW_OK;
 }
@@ -364,17 +348,4 @@ dw_status dw_config_read(const char *dir, dw_description *out, dw_err *err)
     dw_json_free(root);
     dw_arena_finish(&a);
     return st;
-}
-
-const char *dw_config_top(dw_top top)
-{
-    return tops[top];
-}
-
-const char *dw_config_body(const dw_description *d)
-{
-    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
-        if (!strcmp(d->family, families[i].name))
-            return families[i].architecture;
-    return "";
 }

@@ -9,10 +9,16 @@
 
 dw_status dw_config_read(const char *dir, dw_description *out, dw_err *err);
 dw_status dw_config_parse(const dw_json *root, dw_description *out, dw_err *err);
-/* The two halves of an architecture's name: "Qwen2" and "ForCausalLM". */
-const char *dw_config_body(const dw_description *d);
+/* The class of transformers for this body and that top: "Qwen2ForCausalLM"; NULL where transformers
+ * has none. */
+const char *dw_config_class(const dw_description *d, dw_top top);
+/* "CausalLM", "SequenceClassification" or "TokenClassification". */
 const char *dw_config_top(dw_top top);
-/* Rotary frequencies of the description: inv_freq[head_dim * partial_rotary / 2], in double. */
-void dw_config_inv_freq(const dw_description *d, double *inv_freq);
+const char *dw_config_rope_name(dw_rope_kind kind); /* rope_type: "llama3" */
+/* Elements of a head that turn; even. */
+uint32_t dw_config_turned(const dw_description *d);
+/* Rotary frequencies in double, inv_freq[turned / 2]; local: of layers with a window, where they
+ * have their own. */
+void dw_config_inv_freq(const dw_description *d, bool local, double *inv_freq);
 
 #endif

@@ -172,7 +172,7 @@ void dw_pass_qkv(const dw_pass *p, const dw_layer *l, const dw_layer_act *a)
     }
     if (d->rope != DW_ROPE_NONE)
         dw_rope(p->x, a->qkv, p->w.qkv, p->rows, p->pos, d->heads + d->kv_heads, d->head_dim,
-                p->m->inv_freq, p->m->n_freq, 1.0, false, false);
+                l->inv_freq, p->m->n_freq, l->magnitude, false, false);
 }
 
 /* residual + branch(in), through a post norm where the architecture has one. The branch is summed

@@ -20,6 +20,9 @@ dw_status dw_heads_choose(const dw_model_options *o, dw_description *d, bool *fr
         return dw_fail(err, DW_E_USAGE, "a value head of %u channels, at most %d are supported",
                        o->value_width, DW_VALUE_WIDTH_MAX);
     d->value_width = o->value_width;
+    if (!dw_config_class(d, o->top))
+        return dw_fail(err, DW_E_INPUT, "%s has no class for %s in transformers", d->family,
+                       dw_config_top(o->top));
     if (o->top != DW_TOP_LM && d->top == DW_TOP_LM) {
         d->top = o->top;
         d->score_width = o->score_width ? o->score_width : 1;
@@ -28,8 +31,8 @@ dw_status dw_heads_choose(const dw_model_options *o, dw_description *d, bool *fr
         return DW_OK;
     }
     if (o->top != DW_TOP_LM && o->top != d->top)
-        return dw_fail(err, DW_E_INPUT, "the checkpoint is %s, wanted %s",
-                       dw_config_top(d->top) + 3, dw_config_top(o->top) + 3);
+        return dw_fail(err, DW_E_INPUT, "the checkpoint is %s, wanted %s", dw_config_top(d->top),
+                       dw_config_top(o->top));
     if (o->score_width && d->top == DW_TOP_LM)
         return dw_fail(err, DW_E_USAGE,
                        "a score head of %u channels is wanted, but no classification model",
@@ -42,7 +45,7 @@ dw_status dw_heads_choose(const dw_model_options *o, dw_description *d, bool *fr
 
 size_t dw_heads_stored(const dw_slice *slice, size_t n, bool fresh)
 {
-    while (fresh && n && !strncmp(slice[n - 1].name, "score.", 6))
+    while (fresh && n && dw_names_is_score(slice[n - 1].name))
         n--;
     return n;
 }

@@ -31,8 +31,11 @@ void dw_model_free(dw_model *m)
     unmap_params(m, &m->adapter);
     unmap(m, m->panel_mem, m->panel_bytes);
     dw_tokenizer_free(m->tokenizer);
-    if (m->source)
+    if (m->source) {
         dw_buf_finish(&m->source->config);
+        dw_buf_finish(&m->source->tokenizer);
+        dw_buf_finish(&m->source->tokenizer_config);
+    }
     dw_arena_finish(&m->arena);
     dw_free(m);
 }

@@ -12,6 +12,7 @@
 #include "model/safetensors.h"
 #include "tensor/exec.h"
 #include "tensor/linear.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 /* One tensor of the engine. Fused matrices (qkv, gate and up) are one parameter here and several
@@ -39,7 +40,9 @@ enum { /* targets of an adapter */
        DW_LORA_GATE = 1u << 4,
        DW_LORA_UP = 1u << 5,
        DW_LORA_DOWN = 1u << 6,
-       DW_LORA_ALL = 127,
+       DW_LORA_ALL = 127,         /* whatever the family has */
+       DW_LORA_QKV = 1u << 7,     /* where q, k and v are one matrix: GPT-2, Phi-3 */
+       DW_LORA_GATE_UP = 1u << 8, /* where gate and up are: Phi-3 */
 };
 typedef struct dw_lora_spec {
     uint32_t rank;
@@ -64,9 +67,10 @@ typedef struct dw_model_options {
                              is there, else zero; 0: none */
 } dw_model_options;
 
-/* Opens a Hugging Face folder, or a PEFT adapter folder (adapter_config.json; its base comes from
- * base_model_name_or_path, relative to the adapter's folder or absolute, else to the working
- * directory). Pickle checkpoints are named and refused. x must outlive the model. */
+/* Opens a Hugging Face folder, a GGUF file (or a folder with one and nothing else), or a PEFT
+ * adapter folder (adapter_config.json; its base comes from base_model_name_or_path, relative to the
+ * adapter's folder or absolute, else to the working directory). Pickle checkpoints are named and
+ * refused. x must outlive the model. */
 dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
                         dw_model **out, dw_err *err);
 /* Random weights (normal, std initializer_range) from dir/config.json and a seed. */
@@ -82,6 +86,16 @@ void dw_model_free(dw_model *m); /* accepts NULL */
 const dw_description *dw_model_description(const dw_model *m);
 const dw_tokenizer *dw_model_tokenizer(const dw_model *m); /* NULL when there is none */
 const char *dw_model_dir(const dw_model *m);               /* the base's folder */
+/* Appends a text file that came with the model, "tokenizer_config.json": of the adapter's folder
+ * where it brings a tokenizer, else of the base's, or what a GGUF file's metadata says in its place
+ * (tokenizer.json, tokenizer_config.json). *there is false, and nothing appended, when there is
+ * none. */
+dw_status dw_model_sidecar(const dw_model *m, const char *name, bool *there, dw_buf *out,
+                           dw_err *err);
+/* The tokenizer of a model's folder or GGUF file, without the model. */
+dw_status dw_model_words(const char *dir, dw_tokenizer **out, dw_err *err);
+/* The chat template that goes with it; *out is NULL when there is none. t must outlive it. */
+dw_status dw_model_words_chat(const char *dir, const dw_tokenizer *t, dw_chat **out, dw_err *err);
 bool dw_model_has_adapter(const dw_model *m);
 dw_top dw_model_top(const dw_model *m);
 uint32_t dw_model_score_width(const dw_model *m); /* 0: no score head */
@@ -103,6 +117,18 @@ void dw_model_changed(dw_model *m);
 void dw_model_hash(const dw_model *m, char out[65]);
 /* Ids that end a completion: config.json, generation_config.json and the tokenizer's eos. */
 size_t dw_model_stops(const dw_model *m, const int32_t **id);
+
+/* Another token that ends a completion, by its text. DW_E_RECIPE: the tokenizer has no such token.
+ */
+dw_status dw_model_add_stop(dw_model *m, const char *token, dw_err *err);
+/* The model's own chat template; *out is NULL when it has none. The model must outlive it. */
+dw_status dw_model_chat(const dw_model *m, dw_chat **out, dw_err *err);
+/* Another template for it, from a file. */
+dw_status dw_model_chat_file(const dw_model *m, const char *path, dw_chat **out, dw_err *err);
+/* What training taught of conversations, for saving: where generation_config.json does not name the
+ * token that ends a turn (-1: none), it gets all of dw_model_stops; a template that is not the
+ * model's own (else empty) becomes chat_template.jinja. */
+void dw_model_set_talk(dw_model *m, int32_t turn_end, dw_text chat_template);
 
 typedef enum dw_save_dtype { DW_SAVE_SOURCE, DW_SAVE_F32, DW_SAVE_BF16, DW_SAVE_F16 } dw_save_dtype;
 /* Writes a Hugging Face folder into `dir` (which exists, usually inside a stage): weights in one

@@ -58,6 +58,8 @@ typedef struct dw_layer {
     dw_vector down_bias;
     dw_vector post_ffn_norm; /* [d], with DW_NORM_PRE_POST */
     dw_lora_site lora[DW_N_SITE];
+    const double *inv_freq; /* [n_freq of the model], rotary frequencies; NULL without */
+    double magnitude;       /* of the rotary's cos and sin, 1 */
 } dw_layer;
 
 struct dw_model {
@@ -82,8 +84,7 @@ struct dw_model {
      * place, which passes without the adapter do not see. */
     dw_small_head score, value, adapter_score, adapter_value;
 
-    double *inv_freq; /* [n_freq], rotary frequencies */
-    size_t n_freq;
+    size_t n_freq;    /* rotary frequencies of a head */
     uint64_t version; /* counts dw_model_changed; starts at 1 */
 
     /* memory behind the above */
@@ -98,7 +99,12 @@ struct dw_model {
     struct dw_source *source; /* what saving needs (save.c); NULL for a built model */
     int32_t *stop;
     size_t n_stop;
+    int32_t turn_end;      /* 1 + what dw_model_set_talk was given; 0: nothing was */
+    dw_text chat_template; /* empty: the model's own */
 };
+
+/* What dw_model_set_talk says, into a saved folder; an adapter's has no generation_config.json. */
+dw_status dw_model_save_talk(const dw_model *m, const char *dir, bool generation, dw_err *err);
 
 /* A model of this description with all weights zero, adapter included where o->lora is set: the
  * common part of opening and initialising, and what tests start from. Panels are mapped and not

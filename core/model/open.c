@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "model/config_internal.h"
+#include "model/gguf.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -20,7 +21,9 @@ static void put_dims(dw_buf *b, const uint64_t *dim, uint32_t n)
 
 static bool fits(const dw_tensor_entry *e, const dw_slice *s)
 {
-    return e->n_dim == s->n_dim && e->dim[0] == s->rows && (s->n_dim == 1 || e->dim[1] == s->cols);
+    uint64_t dim[2];
+    dw_slice_dims(s, dim);
+    return e->n_dim == s->n_dim && e->dim[0] == dim[0] && (s->n_dim == 1 || e->dim[1] == dim[1]);
 }
 
 dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t n,
@@ -44,7 +47,9 @@ dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t
         }
         put_dims(&list, e->dim, e->n_dim);
         dw_buf_adds(&list, ", wanted ");
-        put_dims(&list, (uint64_t[8]){s->rows, s->cols}, s->n_dim);
+        uint64_t dim[2];
+        dw_slice_dims(s, dim);
+        put_dims(&list, dim, s->n_dim);
     }
     for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
         const dw_tensor_entry *e = dw_checkpoint_at(c, i);
@@ -68,7 +73,7 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
     for (size_t i = 0; i < n; i++) {
         const dw_tensor_entry *e = dw_checkpoint_find(c, slice[i].name);
         dw_real *v = dw_slice_values(p, &slice[i]), sum = 0;
-        DW_TRY(dw_tensor_read(e, v, err));
+        DW_TRY(dw_slice_read(&slice[i], e, v, err));
         for (size_t k = 0; k < (size_t)e->n; k++)
             sum += v[k] - v[k]; /* 0, or NaN from the first bad value on */
         if (sum == 0)
@@ -88,28 +93,55 @@ typedef struct leftovers {
     bool no_lm_head; /* tied, or left out knowingly */
 } leftovers;
 
+static bool ends_with(const char *name, const char *tail)
+{
+    size_t n = strlen(name), k = strlen(tail);
+    return n > k && !strcmp(name + n - k, tail);
+}
+
 static bool is_buffer(const char *name)
 {
-    static const char tail[] = ".rotary_emb.inv_freq";
-    size_t n = strlen(name);
-    return n > sizeof tail - 1 && !strcmp(name + n - (sizeof tail - 1), tail);
+    /* a mask and what it puts into hidden scores; c_attn.bias is a parameter */
+    return ends_with(name, ".rotary_emb.inv_freq") || ends_with(name, ".attn.bias") ||
+           ends_with(name, ".attn.masked_bias");
+}
+
+static bool is_second_head(const char *name)
+{
+    return !strcmp(name, "lm_head.weight") || ends_with(name, ".lm_head.weight");
 }
 
 static bool ignored(const dw_tensor_entry *e, void *ctx)
 {
     const leftovers *l = ctx;
-    return is_buffer(e->name) || (l->no_lm_head && !strcmp(e->name, "lm_head.weight"));
+    return is_buffer(e->name) || (l->no_lm_head && is_second_head(e->name));
 }
 
-static dw_status check_tied_head(const dw_checkpoint *c, dw_err *err)
+static dw_status check_tied_head(const dw_checkpoint *c, const char *embed, dw_err *err)
 {
-    const dw_tensor_entry *h = dw_checkpoint_find(c, "lm_head.weight");
-    const dw_tensor_entry *e = dw_checkpoint_find(c, "model.embed_tokens.weight");
-    if (!h || (h->bytes == e->bytes && !memcmp(h->data, e->data, (size_t)e->bytes)))
-        return DW_OK;
-    return dw_fail(err, DW_E_INPUT,
-                   "tie_word_embeddings is true, but lm_head.weight differs from "
-                   "model.embed_tokens.weight");
+    const dw_tensor_entry *e = dw_checkpoint_find(c, embed);
+    for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
+        const dw_tensor_entry *h = dw_checkpoint_at(c, i);
+        if (is_second_head(h->name) &&
+            (h->bytes != e->bytes || memcmp(h->data, e->data, (size_t)e->bytes) != 0))
+            return dw_fail(err, DW_E_INPUT, "tie_word_embeddings is true, but %s differs from %s",
+                           h->name, embed);
+    }
+    return DW_OK;
+}
+
+/* Of a model of several parts only the decoder is understood. */
+static dw_status check_parts(const dw_checkpoint *c, dw_err *err)
+{
+    for (size_t i = 0; i < dw_checkpoint_count(c); i++) {
+        const char *name = dw_checkpoint_at(c, i)->name;
+        if (strstr(name, "vision_tower.") || strstr(name, "audio_tower."))
+            return dw_fail(err, DW_E_INPUT,
+                           "\"%.128s\": models of several parts are not supported; save the "
+                           "decoder alone",
+                           name);
+    }
+    return DW_OK;
 }
 
 /* All shapes are compared with the file before anything is allocated by the config's numbers. */
@@ -120,14 +152,16 @@ static dw_status check_shapes(const dw_checkpoint *c, const dw_description *d, b
     dw_params p;
     dw_slice *slice = NULL;
     leftovers l = {c, fresh || (d->tied && d->top == DW_TOP_LM)};
-    dw_status st = dw_weights_base(&a, d, &p, err);
+    dw_status st = check_parts(c, err);
+    if (st == DW_OK)
+        st = dw_weights_base(&a, d, &p, err);
     if (st == DW_OK) {
         size_t n = dw_weights_slices(&a, d, &p, &slice);
         st = dw_weights_check(c, slice, dw_heads_stored(slice, n, fresh), "config.json", ignored,
                               &l, err);
     }
     if (st == DW_OK && d->tied && d->top == DW_TOP_LM)
-        st = check_tied_head(c, err);
+        st = check_tied_head(c, slice[0].name, err);
     dw_arena_finish(&a);
     return st;
 }
@@ -210,18 +244,34 @@ static dw_status read_stops(dw_model *m, dw_err *err)
     return DW_OK;
 }
 
-static dw_status read_tokenizer(dw_model *m, const dw_model_options *o, dw_err *err)
+/* A GGUF file brings its own; an adapter's folder may bring another. */
+static dw_status read_words(dw_model *m, const char *dir, struct dw_gguf *g, dw_err *err)
+{
+    if (!g || strcmp(dir, m->dir) != 0)
+        return dw_tokenizer_load(dir, &m->tokenizer, err);
+    dw_source *s = m->source;
+    dw_status st = dw_gguf_tokenizer(g, &s->tokenizer, &s->tokenizer_config, err);
+    if (st < 0) {
+        dw_err_prefix(err, "%s", dir);
+        return st;
+    }
+    return dw_tokenizer_parse(dw_buf_text(&s->tokenizer), dw_buf_text(&s->tokenizer_config), dir,
+                              &m->tokenizer, err);
+}
+
+static dw_status read_tokenizer(dw_model *m, const dw_model_options *o, struct dw_gguf *g,
+                                dw_err *err)
 {
     const char *dir = m->dir;
     if (m->adapter_dir && dw_file_exists(dw_path_join(&m->arena, m->adapter_dir, "tokenizer.json")))
         dir = m->adapter_dir;
     m->source->tokenizer_dir = dw_arena_strdup(&m->arena, dir);
     char *path = dw_path_join(&m->arena, dir, "tokenizer.json");
-    if (!dw_file_exists(path))
+    if (!dw_file_exists(path) && !g)
         return o->no_tokenizer
                    ? DW_OK
                    : dw_fail(err, DW_E_INPUT, "%s: no tokenizer.json in the folder", dir);
-    DW_TRY(dw_tokenizer_load(dir, &m->tokenizer, err));
+    DW_TRY(read_words(m, dir, g, err));
     int32_t n = dw_tokenizer_size(m->tokenizer);
     if (n > (int32_t)m->desc.vocab)
         return dw_fail(err, DW_E_INPUT, "%s: ids reach %d, the model's vocabulary has %u", path,
@@ -247,8 +297,12 @@ static dw_status read_config(plan *p, dw_err *err)
 {
     dw_arena a = {0};
     dw_json *root = NULL;
-    char *path = dw_path_join(&a, p->dir, "config.json");
-    dw_status st = dw_file_read(path, CONFIG_BYTES, &p->config, err);
+    struct dw_gguf *g = p->c ? dw_checkpoint_gguf(p->c) : NULL;
+    const char *path = g ? p->dir : dw_path_join(&a, p->dir, "config.json");
+    dw_status st =
+        g ? dw_gguf_config(g, &p->config, err) : dw_file_read(path, CONFIG_BYTES, &p->config, err);
+    if (g && st < 0)
+        dw_err_prefix(err, "%s", path);
     if (st == DW_OK) {
         st = dw_json_parse(p->config.ptr, p->config.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
         if (st == DW_OK)
@@ -307,17 +361,31 @@ static dw_status fill(dw_model *m, plan *p, dw_err *err)
     note_source(m, p->c);
     DW_TRY(fill_base(m, p, err));
     DW_TRY(fill_adapter(m, p, err));
-    DW_TRY(read_tokenizer(m, &p->o, err));
+    DW_TRY(read_tokenizer(m, &p->o, p->c ? dw_checkpoint_gguf(p->c) : NULL, err));
     DW_TRY(read_stops(m, err));
     if (!p->outline)
         dw_model_changed(m);
     return DW_OK;
 }
 
+/* The modules that an adapter names are modules of its base. */
+static dw_status check_targets(const plan *p, dw_err *err)
+{
+    if (!p->adapter_dir)
+        return DW_OK;
+    uint32_t targets = p->o.lora->targets;
+    dw_status st = dw_lora_fit(&p->d, &targets, err);
+    if (st < 0)
+        dw_err_prefix(err, "%s/adapter_config.json", p->adapter_dir);
+    return st;
+}
+
 static dw_status make(plan *p, dw_model **out, dw_err *err)
 {
     DW_TRY(read_config(p, err));
+    DW_TRY(check_targets(p, err));
     if (p->c) {
+        dw_names_find_prefix(p->c, &p->d);
         dw_status st = check_shapes(p->c, &p->d, p->fresh, err);
         if (st < 0) {
             dw_err_prefix(err, "%s", p->dir);
@@ -339,15 +407,24 @@ static dw_status make(plan *p, dw_model **out, dw_err *err)
     return st;
 }
 
+static bool is_gguf(const char *path)
+{
+    dw_arena a = {0};
+    bool yes = dw_gguf_path(&a, path) != NULL;
+    dw_arena_finish(&a);
+    return yes;
+}
+
 static dw_status check_dir(const char *dir, dw_err *err)
 {
-    if (dw_dir_exists(dir))
+    if (dw_dir_exists(dir) || is_gguf(dir))
         return DW_OK;
     if (!dw_file_exists(dir))
-        return dw_fail(err, DW_E_INPUT,
-                       "%s: no such folder (a model is a Hugging Face folder on disk; nothing is "
-                       "downloaded)",
-                       dir);
+        return dw_fail(
+            err, DW_E_INPUT,
+            "%s: no such folder (a model is a Hugging Face folder or a GGUF file; nothing is "
+            "downloaded)",
+            dir);
     dw_checkpoint *c = NULL;
     dw_status st = dw_checkpoint_open_file(dir, &c, err);
     dw_checkpoint_close(c);
@@ -364,7 +441,7 @@ static dw_status take_adapter_top(dw_arena *a, plan *p, dw_err *err)
         return DW_OK;
     if (p->o.top != DW_TOP_LM && p->o.top != p->adapter_top)
         return dw_fail(err, DW_E_INPUT, "%s: the adapter is for %s, wanted %s", p->adapter_dir,
-                       dw_config_top(p->adapter_top) + 3, dw_config_top(p->o.top) + 3);
+                       dw_config_top(p->adapter_top), dw_config_top(p->o.top));
     p->o.top = p->adapter_top;
     DW_TRY(dw_adapter_score_width(a, p->adapter_dir, &width, err));
     if (!p->o.score_width)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/gguf.h"
 #include "model/safetensors_internal.h"
 
 typedef struct dtype_row {
@@ -26,12 +27,14 @@ static const dtype_row dtypes[] = {
 
 size_t dw_dtype_bytes(dw_dtype t)
 {
-    return t == DW_DT_OTHER ? 0 : dtypes[t].bits / 8;
+    return t >= DW_DT_OTHER ? 0 : dtypes[t].bits / 8;
 }
 
 const char *dw_dtype_name(dw_dtype t)
 {
-    return t == DW_DT_OTHER ? "another type" : dtypes[t].name;
+    return t == DW_DT_OTHER  ? "another type"
+           : t > DW_DT_OTHER ? dw_gguf_dtype_name(dw_gguf_dtype_number(t))
+                             : dtypes[t].name;
 }
 
 static dw_status read_dtype(const dw_json *v, const dtype_row **out, dw_err *err)
@@ -273,7 +276,10 @@ dw_status dw_checkpoint_open(const char *dir, dw_checkpoint **out, dw_err *err)
     char *one = dw_path_join(&a, dir, "model.safetensors");
     char *index = dw_path_join(&a, dir, "model.safetensors.index.json");
     *out = NULL;
-    if (dw_file_exists(one)) {
+    const char *gguf = dw_gguf_path(&a, dir);
+    if (gguf) {
+        st = dw_gguf_checkpoint(gguf, out, err);
+    } else if (dw_file_exists(one)) {
         st = dw_checkpoint_open_file(one, out, err);
     } else if (dw_file_exists(index)) {
         dw_checkpoint *c = dw_zalloc(1, sizeof *c);
@@ -299,6 +305,9 @@ void dw_checkpoint_close(dw_checkpoint *c)
     dw_free(c->entry);
     dw_free(c->meta);
     dw_map_finish(&c->by_name);
+    if (c->gguf)
+        dw_gguf_finish(c->gguf);
+    dw_free(c->gguf);
     dw_arena_finish(&c->arena);
     dw_free(c);
 }

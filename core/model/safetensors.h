@@ -22,10 +22,28 @@ typedef enum dw_dtype {
     DW_DT_I8,
     DW_DT_U8,
     DW_DT_BOOL,
-    DW_DT_OTHER /* known to the format, not to us */
+    DW_DT_OTHER, /* known to the format, not to us */
+    /* of GGUF alone: blocks of values, read as float32 */
+    DW_DT_Q8_0,
+    DW_DT_Q4_0,
+    DW_DT_Q4_1,
+    DW_DT_Q5_0,
+    DW_DT_Q5_1,
+    DW_DT_Q4_K,
+    DW_DT_Q5_K,
+    DW_DT_Q6_K,
+    DW_N_DTYPE
 } dw_dtype;
-size_t dw_dtype_bytes(dw_dtype t);
+size_t dw_dtype_bytes(dw_dtype t);     /* 0: not the same for every value, or unknown */
 const char *dw_dtype_name(dw_dtype t); /* "F32" */
+
+/* How a file's values lie otherwise than Hugging Face's; dw_tensor_read undoes it. */
+typedef enum dw_stored {
+    DW_STORED_PLAIN,
+    DW_STORED_PAIRS,      /* rows of each head by turns from its halves (llama's rotary in GGUF) */
+    DW_STORED_TRANSPOSED, /* [columns][rows] */
+    DW_STORED_PLUS_ONE    /* 1 is to be taken off */
+} dw_stored;
 
 typedef struct dw_tensor_entry {
     const char *name;
@@ -36,22 +54,29 @@ typedef struct dw_tensor_entry {
     const unsigned char *data; /* little-endian, in the mapping; any alignment */
     uint64_t bytes;
     uint32_t shard;
+    dw_stored stored;
+    uint32_t heads; /* of DW_STORED_PAIRS */
 } dw_tensor_entry;
 
 /* All tensors of a checkpoint: model.safetensors, or the shards that
  * model.safetensors.index.json lists (opened beneath the folder only; index and shards must agree
  * exactly). */
 typedef struct dw_checkpoint dw_checkpoint;
+/* `dir` may be a GGUF file, or a folder with one of those and nothing else: the same tensors under
+ * Hugging Face's names. */
 dw_status dw_checkpoint_open(const char *dir, dw_checkpoint **out, dw_err *err);
 dw_status dw_checkpoint_open_file(const char *path, dw_checkpoint **out, dw_err *err);
 void dw_checkpoint_close(dw_checkpoint *c); /* accepts NULL */
 size_t dw_checkpoint_count(const dw_checkpoint *c);
 const dw_tensor_entry *dw_checkpoint_at(const dw_checkpoint *c, size_t i); /* file order */
 const dw_tensor_entry *dw_checkpoint_find(const dw_checkpoint *c, const char *name);
+/* The file's metadata where the checkpoint is a GGUF file, else NULL. */
+struct dw_gguf *dw_checkpoint_gguf(const dw_checkpoint *c);
 /* Value of __metadata__[key], or NULL. */
 const char *dw_checkpoint_meta(const dw_checkpoint *c, const char *key);
 
-/* Converts F32, F16, BF16, F64 to dw_real; DW_E_INPUT for others. out [e->n] */
+/* Values in Hugging Face's order as dw_real: of F32, F16, BF16, F64 and the quantised types;
+ * DW_E_INPUT for others. out [e->n] */
 dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err);
 
 /* Writing: header first, then data in order (upstream's order: by alignment descending, then name).

@@ -2,6 +2,8 @@
  * way out, and NaN payloads survive a round trip. */
 #include <string.h>
 
+#include "base/alloc.h"
+#include "model/gguf.h"
 #include "model/safetensors_internal.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
@@ -22,7 +24,7 @@ static uint32_t to_bits(float f)
     return u;
 }
 
-static float half_to_float(uint16_t h)
+float dw_st_half(uint16_t h)
 {
     uint32_t sign = (uint32_t)(h & 0x8000) << 16, exp = h >> 10 & 31, man = h & 0x3ff;
     if (exp == 31)
@@ -67,7 +69,7 @@ static uint16_t float_to_half(float f)
     return (uint16_t)(sign | round_bits(man, shift));
 }
 
-dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err)
+static dw_status read_stored(const dw_tensor_entry *e, dw_real *out, dw_err *err)
 {
     const unsigned char *p = e->data;
     size_t n = (size_t)e->n;
@@ -96,13 +98,51 @@ dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err)
         for (size_t i = 0; i < n; i++) {
             uint16_t h;
             memcpy(&h, p + 2 * i, 2);
-            out[i] = e->dtype == DW_DT_F16 ? half_to_float(h) : from_bits((uint32_t)h << 16);
+            out[i] = e->dtype == DW_DT_F16 ? dw_st_half(h) : from_bits((uint32_t)h << 16);
         }
+        return DW_OK;
+    case DW_DT_Q8_0:
+    case DW_DT_Q4_0:
+    case DW_DT_Q4_1:
+    case DW_DT_Q5_0:
+    case DW_DT_Q5_1:
+    case DW_DT_Q4_K:
+    case DW_DT_Q5_K:
+    case DW_DT_Q6_K:
+        dw_quant_read(e->dtype, p, n, out);
         return DW_OK;
     default:
         return dw_fail(err, DW_E_INPUT, "tensor \"%.128s\" is %s, wanted F32, F16, BF16 or F64",
                        e->name, dw_dtype_name(e->dtype));
     }
+}
+
+/* Row 2 i + k of a head, where k is 0 or 1, belongs in row i of its half k. */
+static void from_pairs(const dw_tensor_entry *e, const dw_real *in, dw_real *out)
+{
+    size_t cols = (size_t)(e->n_dim > 1 ? e->dim[1] : 1), rows = (size_t)e->dim[0] / e->heads;
+    for (size_t h = 0; h < e->heads; h++)
+        for (size_t i = 0; i < rows; i++)
+            memcpy(out + (h * rows + i % 2 * (rows / 2) + i / 2) * cols, in + (h * rows + i) * cols,
+                   cols * sizeof *out);
+}
+
+dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err)
+{
+    size_t n = (size_t)e->n;
+    bool moved = e->stored == DW_STORED_PAIRS || e->stored == DW_STORED_TRANSPOSED;
+    dw_real *raw = moved ? dw_alloc((n + 1) * sizeof *raw) : out;
+    dw_status st = read_stored(e, raw, err);
+    if (st >= 0 && e->stored == DW_STORED_PAIRS)
+        from_pairs(e, raw, out);
+    for (size_t r = 0; st >= 0 && e->stored == DW_STORED_TRANSPOSED && r < e->dim[0]; r++)
+        for (size_t k = 0; k < e->dim[1]; k++)
+            out[r * e->dim[1] + k] = raw[k * e->dim[0] + r];
+    for (size_t i = 0; st >= 0 && e->stored == DW_STORED_PLUS_ONE && i < n; i++)
+        out[i] -= 1;
+    if (moved)
+        dw_free(raw);
+    return st;
 }
 
 void dw_st_encode(dw_dtype dtype, const dw_real *in, size_t n, unsigned char *out)

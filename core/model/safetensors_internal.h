@@ -18,6 +18,7 @@ struct dw_checkpoint {
     dw_map by_name;
     dw_meta_pair *meta;
     size_t n_meta, cap_meta;
+    struct dw_gguf *gguf; /* NULL: safetensors */
 };
 
 /* Adds the tensors of a mapped file, which c owns from here on; messages do not name the file. */
@@ -30,6 +31,8 @@ dw_status dw_st_check_content(const unsigned char *head, size_t n, dw_err *err);
 /* Names the checkpoint of another kind that a folder holds in place of safetensors. */
 dw_status dw_st_explain_missing(const char *dir, const char *wanted, dw_err *err);
 
+/* IEEE 754 half precision, exactly. */
+float dw_st_half(uint16_t h);
 /* Values to little-endian bytes of dtype (a float type), rounded to nearest even; overflow gives
  * infinity, a NaN stays a NaN. out [n * dw_dtype_bytes(dtype)] */
 void dw_st_encode(dw_dtype dtype, const dw_real *in, size_t n, unsigned char *out);

@@ -74,22 +74,21 @@ dw_status dw_source_copy_files(const char *from, const char *to, bool tokenizer_
 
 /* ---- merging ---- */
 
-/* One matrix with its adapter added; shared buffer, filled when the writer asks. */
+/* One tensor that is not in memory as the file has it: with its adapter added, or turned, or both.
+ * Shared buffer, filled when the writer asks. */
 typedef struct merge {
     const dw_model *m;
     const dw_slice *slice;
-    const dw_lora_site *site;
-    uint32_t nth; /* target within the site */
+    const dw_lora_site *site; /* NULL: no adapter */
+    uint32_t nth;             /* target within the site */
     dw_real **buffer;
 } merge;
 
-static const dw_real *fetch_merged(void *ctx, const dw_tensor_out *t)
+static const dw_real *add_adapter(const merge *g, dw_real *out)
 {
-    const merge *g = ctx;
     const dw_real *w = dw_slice_values(&g->m->base, g->slice);
     uint32_t rank = g->m->lora.rank, cols = g->slice->cols;
     const dw_real *a = g->site->a.w + (size_t)g->nth * rank * cols, *b = g->site->b[g->nth].w;
-    dw_real *out = *g->buffer;
     dw_real *delta = out + (size_t)g->slice->rows * cols; /* one row more */
     for (uint32_t i = 0; i < g->slice->rows; i++) {
         memset(delta, 0, cols * sizeof *delta);
@@ -104,22 +103,41 @@ static const dw_real *fetch_merged(void *ctx, const dw_tensor_out *t)
     return out;
 }
 
-/* The adapter of a slice, or false. */
-static bool find_merge(const dw_model *m, const dw_slice *s, merge *out)
+static const dw_real *fetch_merged(void *ctx, const dw_tensor_out *t)
 {
+    const merge *g = ctx;
+    const dw_slice *s = g->slice;
+    dw_real *turned = *g->buffer; /* [rows][cols], then [rows + 1][cols] */
+    dw_real *merged = s->transposed ? turned + (size_t)s->rows * s->cols : turned;
+    const dw_real *w =
+        g->site ? add_adapter(g, merged) : (const dw_real *)dw_slice_values(&g->m->base, s);
+    if (!s->transposed)
+        return w;
+    dw_slice_turn(w, s->rows, s->cols, turned);
+    return turned;
+}
+
+static size_t merge_room(const merge *g)
+{
+    size_t n = (size_t)g->slice->rows * g->slice->cols;
+    return (g->site ? n + g->slice->cols : 0) + (g->slice->transposed ? n : 0);
+}
+
+/* The adapter of a matrix: the target whose rows of the fused parameter these are. */
+static bool find_site(const dw_model *m, const dw_slice *s, merge *out)
+{
+    static const char *const sites[DW_N_SITE] = {"qkv", "o", "gate_up", "down"};
+    const char *name = m->base.weight[s->weight].name;
     unsigned layer = 0;
     int at = 0;
-    if (!m->has_adapter || sscanf(s->name, "model.layers.%u.%n", &layer, &at) < 1 || !at)
+    if (!m->has_adapter || sscanf(name, "layers.%u.%n", &layer, &at) < 1 || !at)
         return false;
-    for (int t = 0; t < DW_N_LORA_TARGET; t++) {
-        const dw_lora_target *x = &dw_lora_targets[t];
-        size_t n = strlen(x->path);
-        if (strncmp(s->name + at, x->path, n) != 0 || strcmp(s->name + at + n, ".weight") != 0)
-            continue;
-        const dw_lora_site *site = &m->layer[layer].lora[x->site];
-        for (uint32_t k = 0; k < site->n_target; k++)
-            if (site->target[k] == x->bit) {
-                *out = (merge){.m = m, .slice = s, .site = site, .nth = k};
+    for (int i = 0; i < DW_N_SITE; i++) {
+        const dw_lora_site *site = &m->layer[layer].lora[i];
+        for (uint32_t k = 0; k < site->n_target && !strcmp(name + at, sites[i]); k++)
+            if (site->out0[k] == s->row0) {
+                out->site = site;
+                out->nth = k;
                 return true;
             }
     }
@@ -138,7 +156,7 @@ static dw_dtype wanted_dtype(dw_save_dtype want, dw_dtype source)
     case DW_SAVE_F16:
         return DW_DT_F16;
     default:
-        return source;
+        return source > DW_DT_OTHER ? DW_DT_F32 : source; /* quantised: float32 once read */
     }
 }
 
@@ -151,30 +169,26 @@ static uint64_t bytes_of(const dw_tensor_out *t)
 }
 
 /* All tensors of the folder, in the order of transformers, then what the computation ignored. */
-static size_t list_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
-                           dw_tensor_out **out)
+size_t dw_source_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
+                         dw_tensor_out **out)
 {
     const dw_source *s = m->source;
     dw_tensor_out *t = dw_arena_alloc(a, (s->n_slice + s->n_extra) * sizeof *t + 1);
     size_t merged = 0;
     for (size_t i = 0; i < s->n_slice; i++) {
         const dw_slice *x = &s->slice[i];
-        merge g;
-        t[i] = (dw_tensor_out){.name = x->name,
-                               .dtype = wanted_dtype(want, s->dtype[i]),
-                               .n_dim = x->n_dim,
-                               .dim = {x->rows, x->cols}};
-        if (find_merge(m, x, &g)) {
-            size_t n = ((size_t)x->rows + 1) * x->cols;
-            merged = n > merged ? n : merged;
-            g.buffer = buffer;
+        merge g = {.m = m, .slice = x, .buffer = buffer};
+        t[i] = (dw_tensor_out){
+            .name = x->name, .dtype = wanted_dtype(want, s->dtype[i]), .n_dim = x->n_dim};
+        dw_slice_dims(x, t[i].dim);
+        if (find_site(m, x, &g) || x->transposed) {
+            merged = merge_room(&g) > merged ? merge_room(&g) : merged;
             t[i].ctx = memcpy(dw_arena_alloc(a, sizeof g), &g, sizeof g);
             t[i].fetch = fetch_merged;
         } else {
             t[i].values = dw_slice_values(&m->base, x);
-            if (m->has_adapter && !strncmp(x->name, "score.", 6)) /* the adapter's own */
-                t[i].values =
-                    strcmp(x->name, "score.bias") ? m->adapter_score.w.w : m->adapter_score.bias.w;
+            if (m->has_adapter && dw_names_is_score(x->name)) /* the adapter's own */
+                t[i].values = x->n_dim == 2 ? m->adapter_score.w.w : m->adapter_score.bias.w;
         }
     }
     if (s->n_extra)
@@ -277,17 +291,25 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
     dw_buf config = {0};
     dw_real *buffer = NULL;
     dw_tensor_out *t = NULL;
-    size_t n = list_tensors(&a, m, dtype, &buffer, &t);
+    size_t n = dw_source_tensors(&a, m, dtype, &buffer, &t);
     dw_status st = write_weights(&a, dir, t, n, shard_bytes, err);
     dw_source_put_config(&a, &config, m, dtype);
     if (st == DW_OK)
         st = dw_file_write(dw_path_join(&a, dir, "config.json"), config.ptr, config.len, err);
     if (st == DW_OK)
         st = dw_heads_save_value(m, dir, err);
-    if (st == DW_OK)
+    if (st == DW_OK && m->source->tokenizer.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer.json"), m->source->tokenizer.ptr,
+                           m->source->tokenizer.len, err);
+    if (st == DW_OK && m->source->tokenizer_config.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer_config.json"),
+                           m->source->tokenizer_config.ptr, m->source->tokenizer_config.len, err);
+    if (st == DW_OK && dw_dir_exists(m->dir))
         st = dw_source_copy_files(m->dir, dir, false, err);
     if (st == DW_OK && strcmp(m->source->tokenizer_dir, m->dir) != 0)
         st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+    if (st == DW_OK)
+        st = dw_model_save_talk(m, dir, true, err);
     dw_free(buffer);
     dw_buf_finish(&config);
     dw_arena_finish(&a);

@@ -87,10 +87,10 @@ void dw_source_put_config(dw_arena *a, dw_buf *b, const dw_model *m, dw_save_dty
     if (m->source->fresh_score) {
         const uint32_t n = m->desc.score_width;
         const int32_t pad = padding(m);
-        e[2] = (edit){.key = "architectures",
-                      .raw = dw_arena_printf(a, "[\n    \"%s%s\"\n  ]", dw_config_body(&m->desc),
-                                             dw_config_top(m->desc.top)),
-                      .add = true};
+        e[2] = (edit){
+            .key = "architectures",
+            .raw = dw_arena_printf(a, "[\n    \"%s\"\n  ]", dw_config_class(&m->desc, m->desc.top)),
+            .add = true};
         e[3] = (edit){.key = "id2label", .raw = labels(a, n, false), .add = true};
         e[4] = (edit){.key = "label2id", .raw = labels(a, n, true), .add = true};
         e[5] = (edit){.key = "num_labels", .raw = dw_arena_printf(a, "%u", n), .add = true};

@@ -14,6 +14,7 @@ typedef struct dw_source {
     dw_tensor_out *extra;
     size_t n_extra;
     char *tokenizer_dir;
+    dw_buf tokenizer, tokenizer_config; /* of a GGUF file: made of its metadata */
     bool fresh_score; /* the config says CausalLM, but a score head took the vocabulary head's place
                        */
 } dw_source;
@@ -49,6 +50,10 @@ double dw_heads_std(const dw_description *d); /* of a fresh score head */
 dw_status dw_heads_read_value(dw_model *m, const dw_params *p, const char *dir, dw_err *err);
 dw_status dw_heads_save_value(const dw_model *m, const char *dir, dw_err *err);
 
+/* The tensors of the model as a Hugging Face folder has them, adapter merged: values, or a fetch
+ * that fills *buffer (to be freed). In the arena. */
+size_t dw_source_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
+                         dw_tensor_out **out);
 /* dw_model_save with shards of at most shard_bytes. */
 dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype dtype,
                                uint64_t shard_bytes, dw_err *err);

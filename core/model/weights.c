@@ -1,18 +1,21 @@
-/* Lays the parameters out in one arena and maps them to the names of Hugging Face and PEFT. */
+/* Lays the parameters of a description, and of adapters on it, out in one arena. */
 #include "model/weights.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/buf.h"
 
 const dw_lora_target dw_lora_targets[DW_N_LORA_TARGET] = {
-    {DW_LORA_Q, DW_SITE_QKV, "q", "q_proj", "self_attn.q_proj"},
-    {DW_LORA_K, DW_SITE_QKV, "k", "k_proj", "self_attn.k_proj"},
-    {DW_LORA_V, DW_SITE_QKV, "v", "v_proj", "self_attn.v_proj"},
-    {DW_LORA_O, DW_SITE_O, "o", "o_proj", "self_attn.o_proj"},
-    {DW_LORA_GATE, DW_SITE_GATE_UP, "gate", "gate_proj", "mlp.gate_proj"},
-    {DW_LORA_UP, DW_SITE_GATE_UP, "up", "up_proj", "mlp.up_proj"},
-    {DW_LORA_DOWN, DW_SITE_DOWN, "down", "down_proj", "mlp.down_proj"},
+    {DW_LORA_Q, DW_SITE_QKV, "q"},
+    {DW_LORA_K, DW_SITE_QKV, "k"},
+    {DW_LORA_V, DW_SITE_QKV, "v"},
+    {DW_LORA_O, DW_SITE_O, "o"},
+    {DW_LORA_GATE, DW_SITE_GATE_UP, "gate"},
+    {DW_LORA_UP, DW_SITE_GATE_UP, "up"},
+    {DW_LORA_DOWN, DW_SITE_DOWN, "down"},
+    {DW_LORA_QKV, DW_SITE_QKV, "qkv"},
+    {DW_LORA_GATE_UP, DW_SITE_GATE_UP, "gate_up"},
 };
 
 dw_target_shape dw_lora_target_shape(const dw_description *d, uint32_t bit)
@@ -31,9 +34,57 @@ dw_target_shape dw_lora_target_shape(const dw_description *d, uint32_t bit)
         return (dw_target_shape){d->ffn, d->d, 0};
     case DW_LORA_UP:
         return (dw_target_shape){d->ffn, d->d, d->gated ? d->ffn : 0};
+    case DW_LORA_QKV:
+        return (dw_target_shape){q + 2 * kv, d->d, 0};
+    case DW_LORA_GATE_UP:
+        return (dw_target_shape){2 * d->ffn, d->d, 0};
     default:
         return (dw_target_shape){d->d, d->ffn, 0};
     }
+}
+
+uint32_t dw_lora_family(const dw_description *d)
+{
+    uint32_t all = 0;
+    for (int t = 0; t < DW_N_LORA_TARGET; t++)
+        if (dw_lora_path(d, dw_lora_targets[t].bit))
+            all |= dw_lora_targets[t].bit;
+    return d->gated ? all : all & ~(uint32_t)DW_LORA_GATE;
+}
+
+static dw_status no_target(const dw_description *d, uint32_t wrong, uint32_t family, dw_err *err)
+{
+    dw_buf b = {0};
+    const char *name = "";
+    for (int t = 0; t < DW_N_LORA_TARGET; t++) {
+        if (wrong & dw_lora_targets[t].bit && !*name)
+            name = dw_lora_targets[t].name;
+        if (family & dw_lora_targets[t].bit)
+            dw_buf_printf(&b, "%s%s", b.len ? ", " : "", dw_lora_targets[t].name);
+    }
+    dw_status st = dw_fail(err, DW_E_INPUT, "lora: %s has no matrix '%s' (there are %s)", d->family,
+                           name, b.ptr);
+    dw_buf_finish(&b);
+    return st;
+}
+
+dw_status dw_lora_fit(const dw_description *d, uint32_t *targets, dw_err *err)
+{
+    static const uint32_t fused[][2] = {{DW_LORA_Q | DW_LORA_K | DW_LORA_V, DW_LORA_QKV},
+                                        {DW_LORA_GATE | DW_LORA_UP, DW_LORA_GATE_UP}};
+    const uint32_t family = dw_lora_family(d), known = (1u << DW_N_LORA_TARGET) - 1;
+    uint32_t t = *targets;
+    if (!t || t & ~known)
+        return dw_fail(err, DW_E_INPUT, "lora: no known target");
+    if (t == DW_LORA_ALL)
+        t = family;
+    for (int i = 0; i < 2; i++)
+        if (family & fused[i][1] && (t & fused[i][0]) == fused[i][0])
+            t = (t & ~fused[i][0]) | fused[i][1];
+    if (t & ~family)
+        return no_target(d, t & ~family, family, err);
+    *targets = t;
+    return DW_OK;
 }
 
 /* ---- layout ---- */
@@ -164,118 +215,6 @@ dw_status dw_weights_adapter(dw_arena *a, const dw_description *d, const dw_lora
     }
     place_heads(&l, d);
     return settle(&l, err);
-}
-
-/* ---- names ---- */
-
-typedef struct part {
-    const char *weight; /* within the layer, or whole */
-    const char *name;   /* of Hugging Face */
-    uint32_t row0, rows;
-} part;
-
-typedef struct slices {
-    dw_arena *arena;
-    const dw_params *p;
-    dw_slice *list;
-    size_t n, cap;
-} slices;
-
-static void add_slice(slices *s, const char *weight, const char *name, uint32_t row0, uint32_t rows)
-{
-    ptrdiff_t w = dw_params_find(s->p, weight);
-    if (w < 0)
-        return;
-    const dw_weight *x = &s->p->weight[w];
-    size_t n = strlen(name);
-    bool vector = (n > 5 && !strcmp(name + n - 5, ".bias")) || strstr(name, "norm.weight");
-    DW_GROW(s->list, s->n, s->cap);
-    s->list[s->n++] =
-        (dw_slice){name, (uint32_t)w, row0, rows ? rows : x->rows, x->cols, vector ? 1 : 2};
-}
-
-static void add_layer(slices *s, const dw_description *d, uint32_t i)
-{
-    uint32_t q = d->heads * d->head_dim, kv = d->kv_heads * d->head_dim, f = d->ffn;
-    const part parts[] = {
-        {"qkv", "self_attn.q_proj.weight", 0, q},
-        {"qkv_bias", "self_attn.q_proj.bias", 0, q},
-        {"qkv", "self_attn.k_proj.weight", q, kv},
-        {"qkv_bias", "self_attn.k_proj.bias", q, kv},
-        {"qkv", "self_attn.v_proj.weight", q + kv, kv},
-        {"qkv_bias", "self_attn.v_proj.bias", q + kv, kv},
-        {"o", "self_attn.o_proj.weight", 0, 0},
-        {"o_bias", "self_attn.o_proj.bias", 0, 0},
-        {"q_norm", "self_attn.q_norm.weight", 0, 0},
-        {"k_norm", "self_attn.k_norm.weight", 0, 0},
-        {"gate_up", "mlp.gate_proj.weight", 0, f},
-        {"gate_up_bias", "mlp.gate_proj.bias", 0, f},
-        {"gate_up", "mlp.up_proj.weight", f, f},
-        {"gate_up_bias", "mlp.up_proj.bias", f, f},
-        {"down", "mlp.down_proj.weight", 0, 0},
-        {"down_bias", "mlp.down_proj.bias", 0, 0},
-        {"attn_norm", "input_layernorm.weight", 0, 0},
-        {"ffn_norm", "post_attention_layernorm.weight", 0, 0},
-    };
-    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
-        add_slice(s, dw_arena_printf(s->arena, "layers.%u.%s", i, parts[k].weight),
-                  dw_arena_printf(s->arena, "model.layers.%u.%s", i, parts[k].name), parts[k].row0,
-                  parts[k].rows);
-}
-
-static size_t finish(slices *s, dw_slice **out)
-{
-    *out = dw_arena_alloc(s->arena, s->n * sizeof **out + 1);
-    if (s->n)
-        memcpy(*out, s->list, s->n * sizeof **out);
-    dw_free(s->list);
-    return s->n;
-}
-
-size_t dw_weights_slices(dw_arena *a, const dw_description *d, const dw_params *p, dw_slice **out)
-{
-    slices s = {.arena = a, .p = p};
-    add_slice(&s, "embed", "model.embed_tokens.weight", 0, 0);
-    for (uint32_t i = 0; i < d->layers; i++)
-        add_layer(&s, d, i);
-    add_slice(&s, "final_norm", "model.norm.weight", 0, 0);
-    add_slice(&s, "head", "lm_head.weight", 0, 0);
-    add_slice(&s, "score", "score.weight", 0, 0);
-    add_slice(&s, "score_bias", "score.bias", 0, 0);
-    return finish(&s, out);
-}
-
-size_t dw_weights_adapter_slices(dw_arena *a, const dw_description *d, const dw_lora_spec *spec,
-                                 const dw_params *p, dw_slice **out)
-{
-    slices s = {.arena = a, .p = p};
-    for (uint32_t i = 0; i < d->layers; i++) {
-        uint32_t nth[DW_N_SITE] = {0};
-        for (int t = 0; t < DW_N_LORA_TARGET; t++) {
-            const dw_lora_target *x = &dw_lora_targets[t];
-            if (!(spec->targets & x->bit))
-                continue;
-            add_slice(
-                &s, dw_arena_printf(a, "layers.%u.lora_a.%s", i, site_names[x->site]),
-                dw_arena_printf(a, "base_model.model.model.layers.%u.%s.lora_A.weight", i, x->path),
-                nth[x->site]++ * spec->rank, spec->rank);
-            add_slice(
-                &s, dw_arena_printf(a, "layers.%u.lora_b.%s", i, x->name),
-                dw_arena_printf(a, "base_model.model.model.layers.%u.%s.lora_B.weight", i, x->path),
-                0, 0);
-        }
-    }
-    add_slice(&s, "score", "base_model.model.score.weight", 0, 0);
-    add_slice(&s, "score_bias", "base_model.model.score.bias", 0, 0);
-    return finish(&s, out);
-}
-
-size_t dw_weights_value_slices(dw_arena *a, const dw_params *p, dw_slice **out)
-{
-    slices s = {.arena = a, .p = p};
-    add_slice(&s, "value", "value_head.weight", 0, 0);
-    add_slice(&s, "value_bias", "value_head.bias", 0, 0);
-    return finish(&s, out);
 }
 
 ptrdiff_t dw_params_find(const dw_params *p, const char *name)

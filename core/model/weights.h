@@ -10,7 +10,8 @@ typedef struct dw_slice {
     const char *name; /* "model.layers.0.self_attn.k_proj.weight" */
     uint32_t weight;  /* index into dw_params.weight */
     uint32_t row0, rows, cols;
-    uint32_t n_dim; /* 1 for vectors */
+    uint32_t n_dim;  /* 1 for vectors */
+    bool transposed; /* the file has [cols][rows]: Conv1D of GPT-2 */
 } dw_slice;
 
 /* Fills p->weight and p->n (offsets in multiples of 16 elements) from a description; no memory for
@@ -25,6 +26,23 @@ size_t dw_weights_adapter_slices(dw_arena *a, const dw_description *d, const dw_
                                  const dw_params *p, dw_slice **out);
 /* The tensors of value_head/, of base or adapter. */
 size_t dw_weights_value_slices(dw_arena *a, const dw_params *p, dw_slice **out);
+/* The shape in the file. */
+static inline void dw_slice_dims(const dw_slice *s, uint64_t dim[2])
+{
+    dim[0] = s->transposed ? s->cols : s->rows;
+    dim[1] = s->transposed ? s->rows : s->cols;
+}
+/* out[cols][rows] = in[rows][cols] */
+void dw_slice_turn(const dw_real *in, size_t rows, size_t cols, dw_real *out);
+/* The values of a tensor as the engine has them, out [rows][cols]. */
+dw_status dw_slice_read(const dw_slice *s, const dw_tensor_entry *e, dw_real *out, dw_err *err);
+/* What precedes the names of the body in this checkpoint: it may be that of another class. Leaves
+ * d->prefix alone where no spelling is found. */
+void dw_names_find_prefix(const dw_checkpoint *c, dw_description *d);
+/* "score.", or "classifier." where the score head has that name. */
+const char *dw_names_score(const dw_description *d);
+/* A tensor of the score head, of a model or of an adapter. */
+bool dw_names_is_score(const char *name);
 static inline dw_real *dw_slice_values(const dw_params *p, const dw_slice *s)
 {
     return p->w + p->weight[s->weight].offset + (size_t)s->row0 * s->cols;
@@ -34,12 +52,24 @@ static inline dw_real *dw_slice_values(const dw_params *p, const dw_slice *s)
 typedef struct dw_lora_target {
     uint32_t bit; /* DW_LORA_Q */
     dw_site site;
-    const char *name;   /* "q" */
-    const char *module; /* "q_proj" */
-    const char *path;   /* "self_attn.q_proj" */
+    const char *name; /* "q" */
 } dw_lora_target;
-enum { DW_N_LORA_TARGET = 7 };
-extern const dw_lora_target dw_lora_targets[DW_N_LORA_TARGET]; /* q k v o gate up down */
+enum { DW_N_LORA_TARGET = 9 };
+/* q k v o gate up down qkv gate_up */
+extern const dw_lora_target dw_lora_targets[DW_N_LORA_TARGET];
+/* All matrices of the family. */
+uint32_t dw_lora_family(const dw_description *d);
+/* Turns the wanted targets into those of the family: DW_LORA_ALL into all there are, q, k and v
+ * into qkv where they are one matrix. DW_E_INPUT where the family has no such matrix. */
+dw_status dw_lora_fit(const dw_description *d, uint32_t *targets, dw_err *err);
+/* A target within its layer: "self_attn.q_proj"; NULL where the family has none. */
+const char *dw_lora_path(const dw_description *d, uint32_t bit);
+/* The targets that a name in PEFT's target_modules means in any family: "c_proj" is two. 0: none.
+ */
+uint32_t dw_lora_named(dw_text name);
+/* The names to write into target_modules, as few as say it exactly; out [DW_N_LORA_TARGET]. Returns
+ * how many. */
+size_t dw_lora_modules(const dw_description *d, uint32_t targets, const char **out);
 /* Outputs and inputs of a target's matrix, and its first output in the fused matrix. */
 typedef struct dw_target_shape {
     uint32_t out, in, out0;

@@ -76,6 +76,18 @@ static dw_status sum_extras(dw_live_task *t, const dowel_request *r, asker *by, 
     return DW_OK;
 }
 
+static dw_status learns_from_teacher(const dw_live_task *t, const dowel_request *r, asker *by,
+                                     const char *who, dw_err *err)
+{
+    by->teacher = who;
+    if (!t->plan->rollout || !t->plan->rollout->demonstrate || r->some_taught)
+        return DW_OK;
+    return dw_fail(err, DW_E_RECIPE,
+                   "%s wants a teacher for every answer, and with rollout.demonstrate some have "
+                   "none",
+                   who);
+}
+
 static dw_status sum_use(dw_live_task *t, const dw_use *u, bool estimator, asker *by, dw_err *err)
 {
     const dowel_request *r = &u->ask;
@@ -91,7 +103,7 @@ static dw_status sum_use(dw_live_task *t, const dw_use *u, bool estimator, asker
     if (diverges)
         DW_TRY(sum_divergence(t, r, by, who, err));
     if ((r->columns & DOWEL_BIT(DOWEL_TEACHER_LOGP)) || (diverges && r->against == DOWEL_TEACHER))
-        by->teacher = who;
+        DW_TRY(learns_from_teacher(t, r, by, who, err));
     if ((r->columns & DOWEL_BIT(DOWEL_REF_LOGP)) || (diverges && r->against == DOWEL_REFERENCE) ||
         (r->extras & (DOWEL_WITH_REFERENCE | DOWEL_WITH_MIXTURE)))
         by->reference = who;
@@ -115,6 +127,9 @@ static dw_status check_roles(const dw_live_task *t, const asker *by, dw_err *err
                        by->teacher);
     if (!by->teacher && p->teacher != DW_NO_MODEL)
         return dw_fail(err, DW_E_RECIPE, "teacher: nothing in this task learns from a teacher");
+    if (!by->teacher && p->rollout && p->rollout->demonstrate)
+        return dw_fail(err, DW_E_RECIPE,
+                       "rollout.demonstrate: nothing in this task learns from a teacher");
     if (!by->reference && (p->reference != DW_NO_MODEL || p->reference_update.kind))
         return dw_fail(err, DW_E_RECIPE,
                        "reference: nothing in this task compares with a reference");

@@ -6,6 +6,7 @@
 
 #include "train/batch.h"
 #include "train/reward.h"
+#include "train/sweep.h"
 
 static void drop(dw_set *s, size_t i)
 {
@@ -65,25 +66,8 @@ static dw_status observe(const dw_set *s, const dw_observed **out, dw_err *err)
     v.columns = t->estimator.ask.columns & DW_HEAD_COLUMNS;
     if (!v.columns)
         return DW_OK;
-    dw_arena call = {0};
-    dw_status st = DW_OK;
-    for (size_t i = 0; i < s->n_seq && st >= 0;) {
-        size_t end = dw_pack_cut(s->pack, s->n_seq, i, t->job->plan->micro_tokens);
-        dw_pack p;
-        dw_observed seen;
-        dw_pack_build(&call, s->pack + i, end - i, &p);
-        st = dw_observe(&v, &call, &p, NULL, false, &seen, err);
-        for (int c = 0; c < DW_N_SEEN && st >= 0; c++) {
-            if (!seen.x[c])
-                continue;
-            if (!all->x[c])
-                all->x[c] = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof(double));
-            memcpy(all->x[c] + s->seq[i].tok, seen.x[c], p.n_tok * sizeof(double));
-        }
-        dw_arena_reset(&call);
-        i = end;
-    }
-    dw_arena_finish(&call);
+    dw_status st =
+        dw_sweep(&v, s->pack, s->n_seq, t->job->plan->micro_tokens, NULL, s->arena, all, err);
     *out = all;
     return st;
 }

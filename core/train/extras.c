@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#include "train/observe.h"
 #include "train/reference.h"
+#include "train/sweep.h"
 
 size_t dw_extras_list(const dw_live_task *t, dw_draw *out)
 {
@@ -50,21 +50,11 @@ dw_status dw_extras_score(dw_set *s, dw_err *err)
         pack[n].unit = (uint32_t)n;
         n++;
     }
-    dw_arena call = {0};
-    dw_status st = DW_OK;
-    for (size_t i = 0; i < n && st >= 0;) {
-        size_t end = dw_pack_cut(pack, n, i, t->job->plan->micro_tokens);
-        dw_pack p;
-        dw_observed seen;
-        dw_pack_build(&call, pack + i, end - i, &p);
-        st = dw_observe(&v, &call, &p, NULL, false, &seen, err);
-        for (size_t k = i; k < end && st >= 0; k++)
-            memcpy(s->old_logp + s->seq[seq[k]].tok, seen.x[DW_SEEN_LOGP] + p.start[k - i],
-                   pack[k].n_completion * sizeof(double));
-        dw_arena_reset(&call);
-        i = end;
-    }
-    dw_arena_finish(&call);
+    dw_observed seen;
+    dw_status st = dw_sweep(&v, pack, n, t->job->plan->micro_tokens, NULL, s->arena, &seen, err);
+    const double *logp = seen.x[DW_SEEN_LOGP];
+    for (size_t k = 0; k < n && st >= 0; logp += pack[k++].n_completion)
+        memcpy(s->old_logp + s->seq[seq[k]].tok, logp, pack[k].n_completion * sizeof(double));
     if (st < 0)
         dw_err_prefix(err, "scoring the extra answers");
     return st;

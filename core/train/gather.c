@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "train/constants.h"
 #include "train/credit.h"
+#include "train/demonstrate.h"
 #include "train/held.h"
 #include "train/reward.h"
 #include "train/rollout.h"
@@ -161,6 +162,8 @@ static dw_status collect(dw_live_task *t, dw_arena *a, uint64_t step, dw_set *ou
         DW_TRY(record(t, out, step, err));
     if (out->n_seq == 0)
         return DW_OK;
+    if (t->plan->rollout->demonstrate)
+        DW_TRY(dw_demonstrate(out, err));
     DW_TRY(dw_constants_fill(out, false, err));
     DW_TRY(dw_credit_assign(out, err));
     if (job->sink)

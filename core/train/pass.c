@@ -122,12 +122,15 @@ static slice slice_make(const dw_pass *p, dw_arena *a, size_t first, size_t end)
     return s;
 }
 
-static dw_status observe(const dw_view *v, dw_arena *a, const slice *s, bool save,
+static dw_status observe(const dw_pass *p, const dw_view *v, dw_arena *a, const slice *s, bool save,
                          dw_observed *seen, dw_err *err)
 {
     dw_view here = *v;
     here.other_pack = s->teacher.n_tok ? &s->teacher : NULL;
-    return dw_observe(&here, a, &s->pack, s->mark, save, seen, err);
+    DW_TRY(dw_observe(&here, a, &s->pack, s->mark, save, seen, err));
+    if (seen->x[DW_SEEN_DIVERGENCE] && p->set->task->against == DOWEL_TEACHER)
+        dw_set_untaught(p->set, s->first, s->n, seen->x[DW_SEEN_DIVERGENCE]);
+    return DW_OK;
 }
 
 static void report_loss(const dw_pass *p, const dw_use *u, double loss, size_t n)
@@ -221,7 +224,7 @@ static void measure_drift(dw_pass *p, const dw_observed *seen, size_t tok, size_
 static dw_status run_slice(dw_pass *p, const dw_view *v, dw_arena *a, slice *s, dw_err *err)
 {
     dw_observed seen;
-    DW_TRY(observe(v, a, s, p->backward, &seen, err));
+    DW_TRY(observe(p, v, a, s, p->backward, &seen, err));
     measure_drift(p, &seen, s->tok, seen.n_tok);
     if (p->each_unit)
         return call_by_unit(p, a, s, &seen, err);
@@ -270,7 +273,7 @@ static dw_status observe_range(const dw_pass *p, const dw_view *v, dw_arena *a, 
         size_t cut = dw_pack_cut(p->set->pack, end, i, p->job->plan->micro_tokens);
         slice s = slice_make(p, a, i, cut);
         dw_observed seen;
-        DW_TRY(observe(v, a, &s, false, &seen, err));
+        DW_TRY(observe(p, v, a, &s, false, &seen, err));
         append(all, &seen, s.tok, mark);
         mark += seen.n_mark;
         dw_arena_reset(a);
@@ -340,7 +343,7 @@ static dw_status second_pass(dw_pass *p, const dw_view *v, dw_arena *a, const gr
         for (int k = 0; k < DW_N_SEEN_GRAD; k++)
             if (g.x[k])
                 g.x[k] += (dw_seen_by_mark(k) ? mark : s.tok) * width_of(t, k);
-        DW_TRY(observe(v, a, &s, true, &seen, err));
+        DW_TRY(observe(p, v, a, &s, true, &seen, err));
         DW_TRY(dw_observe_backward(v, a, &s.pack, &seen, g.x, err));
         mark += seen.n_mark;
         dw_arena_reset(a);

@@ -7,7 +7,8 @@
  * { "dowel": 1, "name": "...", "seed": 17,
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
  *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false, "targets": ["q"] },
- *              "freeze": [[0, 100]] },    // steps from .. to - 1: it does not move in them
+ *              "freeze": [[0, 100]],      // steps from .. to - 1: it does not move in them
+ *              "eos_token": null | "..." },  // ends an answer beside what the model's files name
  *   "models": { "NAME": { ...as "model", "trains": true,
  *                         "optimizer": null | OPTIMIZER } },     // null: the plan's
  *       // "model" is the one named "policy"; a model trains where a task names it model or critic
@@ -22,6 +23,8 @@
  *       "rollout": null | { "samples": 8, "temperature": 1.0, "max_tokens": 256, "top_k": 0,
  *                           "epochs": 1, "minibatches": 1, "max_kl": 0,
  *                           "dynamic": null | { "part": null|"REWARD", "tries": 4 },
+ *                           "demonstrate": null | { "prompt": COLUMN, "part": null|"REWARD",
+ *                             "at_least": 1, "own": false, "feedback": null|"REWARD" },
  *                           "top_p": 1.0, "min_p": 0.0, "stop": ["..."] },
  *       "rewards": { "NAME": { "weight": 1.0, "plugin": "match", "options": {...} }
  *                  | { "weight": 1.0, "lua": "FUNCTION" }
@@ -31,7 +34,7 @@
  *                      "steps": "none"|"min"|"prod"|"mean"|"last",  // also as one score
  *                      "implicit": false } },  // causal: log p - log reference of each token
  *       "estimator": null | { "plugin": "grpo", "options": {...} },
- *            // null with a rollout: the first objective's plugin, same instance
+ *            // null with a rollout: the first objective that is one, same instance
  *       "objectives": { "NAME": { "plugin": "dpo", "weight": 1.0, "options": {...} } },
  *       "eval": null | { "data": DATA, "every": 50, "patience": 0, "metric": "loss", "greater":
  *                        false, "samples": 1, "at_start": true } } },
@@ -51,7 +54,9 @@
  *           "beta_min": 0 }     // train/refresh.h
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
- *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true }
+ *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true,
+ *         "template": null | "/abs", "layout": "none"|"sharegpt"|"alpaca", "role_key": null,
+ *         "content_key": null, "loss_on": "assistant"|"all" }   // rows of messages: data/talk.h
  *   steps: also "separator": null (a line feed); their add_eos is false unless given
  * COLUMN: { "field": "prompt" } | { "format": "{a} {b}" } | { "lua": "FUNCTION" }
  * Options of plugins are complete; a scheduled one is a SCHEDULE object (train/schedule.h).
@@ -64,24 +69,13 @@
 #include "data/dataset.h"
 #include "model/model.h"
 #include "train/plan_mix.h"
+#include "train/plan_rollout.h"
 #include "train/schedule.h"
 
 typedef struct dw_plan_data {
     dw_data_spec spec;
     bool shuffle;
 } dw_plan_data;
-
-typedef struct dw_plan_rollout {
-    uint32_t epochs, minibatches; /* a rollout is trained on epochs x minibatches steps */
-    double max_kl;                /* its remaining steps are left out beyond; 0: never */
-    const char *dynamic;          /* "" (the total) or the reward whose flat groups are replaced;
-                                     NULL: all groups are taken */
-    uint32_t tries;               /* at most so many rounds of sampling, with dynamic */
-    uint32_t samples, max_tokens, top_k;
-    double temperature, top_p, min_p;
-    const char *const *stop;
-    size_t n_stop;
-} dw_plan_rollout;
 
 /* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
 typedef enum dw_step_total {
@@ -115,6 +109,7 @@ typedef struct dw_plan_optimizer {
 typedef struct dw_plan_model {
     const char *name; /* the first one's is "policy" */
     const char *path;
+    const char *eos_token; /* also ends an answer; NULL: as the model's files say */
     bool init, has_lora, trains;
     dw_lora_spec lora;
     bool own_optimizer;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/plan_rollout.h"
+
 const char *const dw_plan_types[] = {"texts",  "completions", "pairs", "prompts",
                                      "labels", "steps",       "lists", NULL};
 const char *const dw_plan_on_bad[] = {"error", "skip", NULL};
@@ -63,10 +65,9 @@ static dw_status check_format(const dw_fields *f, const char *format)
                                 format);
 }
 
-static dw_status parse_column(const dw_fields *columns, dw_data_column c, const dw_json *functions,
-                              dw_column *out)
+dw_status dw_plan_column(const dw_fields *columns, const char *key, const char *kind,
+                         const dw_json *functions, dw_column *out)
 {
-    const char *key = dw_data_column_name(c);
     static const char *const keys[] = {"field", "format", "lua", NULL};
     const dw_json *v = dw_fields_get(columns, key);
     if (!v)
@@ -82,7 +83,7 @@ static dw_status parse_column(const dw_fields *columns, dw_data_column c, const 
         return check_format(&f, out->format);
     }
     DW_TRY(dw_fields_str(&f, "lua", NULL, &out->lua));
-    return dw_plan_function(&f, NULL, functions, out->lua, dw_data_is_text(c) ? "row" : "value");
+    return dw_plan_function(&f, NULL, functions, out->lua, kind);
 }
 
 static dw_status parse_columns(const dw_fields *data, const dw_json *functions, dw_data_spec *s)
@@ -99,7 +100,9 @@ static dw_status parse_columns(const dw_fields *data, const dw_json *functions, 
     dw_fields f;
     DW_TRY(dw_fields_open(data, v, dw_fields_path(data, "columns"), keys, &f));
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
-        DW_TRY(parse_column(&f, (dw_data_column)c, functions, &s->column[c]));
+        DW_TRY(dw_plan_column(&f, dw_data_column_name((dw_data_column)c),
+                              dw_data_is_text((dw_data_column)c) ? "row" : "value", functions,
+                              &s->column[c]));
     if (s->column[DW_COL_RANKS].field && s->column[DW_COL_SCORES].field)
         return dw_fields_fail(&f, NULL, "lists are ordered by 'ranks' or by 'scores', not by both");
     return DW_OK;
@@ -129,11 +132,58 @@ static dw_status parse_split(const dw_fields *f, dw_data_spec *s)
     return DW_OK;
 }
 
+const char *const dw_plan_layouts[] = {"none", "sharegpt", "alpaca", NULL};
+const char *const dw_plan_loss_on[] = {"assistant", "all", NULL};
+
+static bool is_set(const dw_column *c)
+{
+    return c->field || c->format || c->lua;
+}
+
+/* What a layout's columns are called is said for that layout only. */
+static dw_status check_layout(const dw_fields *f, const dw_data_spec *s)
+{
+    for (int c = DW_COL_SYSTEM; c <= DW_COL_HISTORY; c++)
+        if (is_set(&s->column[c]) &&
+            (c == DW_COL_SYSTEM ? !s->layout : s->layout != DW_ROWS_ALPACA))
+            return dw_fields_fail(f, "columns", "'%s' is a column of layout = \"%s\"",
+                                  dw_data_column_name((dw_data_column)c),
+                                  c == DW_COL_SYSTEM ? "sharegpt" : "alpaca");
+    if (s->layout && (s->type == DW_STEPS || s->type == DW_LISTS))
+        return dw_fields_fail(f, "layout", "%s have no layout of their own",
+                              dw_plan_types[s->type]);
+    if (s->layout == DW_ROWS_ALPACA && is_set(&s->column[DW_COL_MESSAGES]))
+        return dw_fields_fail(f, "columns", "layout = \"alpaca\" has no column 'messages'");
+    if (is_set(&s->column[DW_COL_MESSAGES]) && !s->column[DW_COL_MESSAGES].field)
+        return dw_fields_fail(f, "columns.messages", "expected the name of a field");
+    return DW_OK;
+}
+
+/* How rows of messages are read and written. */
+static dw_status parse_talk(const dw_fields *f, dw_data_spec *s)
+{
+    int layout, loss;
+    DW_TRY(dw_fields_choice(f, "layout", dw_plan_layouts, DW_ROWS_NONE, &layout));
+    DW_TRY(dw_fields_choice(f, "loss_on", dw_plan_loss_on, DW_LOSS_ASSISTANT, &loss));
+    s->layout = (dw_row_layout)layout;
+    s->loss_on = (dw_loss_on)loss;
+    if (dw_fields_get(f, "template"))
+        DW_TRY(dw_fields_str(f, "template", NULL, &s->template_file));
+    if (s->template_file && s->template_file[0] != '/')
+        return dw_fields_fail(f, "template", "'%s' is not an absolute path", s->template_file);
+    if (dw_fields_get(f, "role_key"))
+        DW_TRY(dw_fields_str(f, "role_key", NULL, &s->role_key));
+    if (dw_fields_get(f, "content_key"))
+        DW_TRY(dw_fields_str(f, "content_key", NULL, &s->content_key));
+    return check_layout(f, s);
+}
+
 static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw_plan_data *out)
 {
     static const char *const keys[] = {
-        "type",       "files",    "columns",    "split_marker", "add_eos",   "add_bos", "shuffle",
-        "max_tokens", "max_rows", "on_bad_row", "on_long",      "separator", NULL};
+        "type",     "files",      "columns",  "split_marker", "add_eos",     "add_bos",
+        "shuffle",  "max_tokens", "max_rows", "on_bad_row",   "on_long",     "separator",
+        "template", "layout",     "loss_on",  "role_key",     "content_key", NULL};
     dw_data_spec *s = &out->spec;
     dw_fields f;
     int type, bad, too_long;
@@ -155,6 +205,7 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     DW_TRY(parse_columns(&f, functions, s));
     DW_TRY(parse_split(&f, s));
     DW_TRY(parse_separator(&f, s));
+    DW_TRY(parse_talk(&f, s));
     DW_TRY(dw_fields_bool(&f, "add_eos", s->type != DW_STEPS, &s->add_eos));
     DW_TRY(dw_fields_bool(&f, "add_bos", true, &s->add_bos));
     DW_TRY(dw_fields_bool(&f, "shuffle", true, &out->shuffle));
@@ -166,55 +217,6 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     DW_TRY(dw_fields_choice(&f, "on_long", dw_plan_on_long, 0, &too_long));
     s->on_bad = (dw_on_bad)bad;
     s->on_long = (dw_on_long)too_long;
-    return DW_OK;
-}
-
-static dw_status parse_dynamic(const dw_fields *rollout, dw_plan_rollout *r)
-{
-    static const char *const keys[] = {"part", "tries", NULL};
-    const dw_json *v = dw_fields_get(rollout, "dynamic");
-    dw_fields f;
-    int64_t n;
-    if (!v)
-        return DW_OK;
-    DW_TRY(dw_fields_open(rollout, v, dw_fields_path(rollout, "dynamic"), keys, &f));
-    r->dynamic = "";
-    if (dw_fields_get(&f, "part"))
-        DW_TRY(dw_fields_str(&f, "part", NULL, &r->dynamic));
-    DW_TRY(dw_fields_int(&f, "tries", 4, 1, 1000, &n));
-    r->tries = (uint32_t)n;
-    return DW_OK;
-}
-
-static dw_status parse_rollout(const dw_fields *task, dw_plan_task *out)
-{
-    static const char *const keys[] = {"samples",     "temperature", "max_tokens", "top_k",
-                                       "top_p",       "min_p",       "stop",       "epochs",
-                                       "minibatches", "max_kl",      "dynamic",    NULL};
-    const dw_json *v = dw_fields_get(task, "rollout");
-    if (!v)
-        return DW_OK;
-    dw_plan_rollout *r = dw_arena_alloc(task->arena, sizeof *r);
-    dw_fields f;
-    int64_t n;
-    DW_TRY(dw_fields_open(task, v, dw_fields_path(task, "rollout"), keys, &f));
-    DW_TRY(dw_fields_int(&f, "samples", 8, 1, 4096, &n));
-    r->samples = (uint32_t)n;
-    DW_TRY(dw_fields_int(&f, "max_tokens", 256, 1, MAX_TOKENS, &n));
-    r->max_tokens = (uint32_t)n;
-    DW_TRY(dw_fields_int(&f, "top_k", 0, 0, INT32_MAX, &n));
-    r->top_k = (uint32_t)n;
-    DW_TRY(dw_fields_num(&f, "temperature", 1.0, 0.01, 100.0, &r->temperature));
-    DW_TRY(dw_fields_num(&f, "top_p", 1.0, 1e-6, 1.0, &r->top_p));
-    DW_TRY(dw_fields_num(&f, "min_p", 0.0, 0.0, 1.0, &r->min_p));
-    DW_TRY(dw_fields_list(&f, "stop", &r->stop, &r->n_stop));
-    DW_TRY(dw_fields_int(&f, "epochs", 1, 1, 1000, &n));
-    r->epochs = (uint32_t)n;
-    DW_TRY(dw_fields_int(&f, "minibatches", 1, 1, 4096, &n));
-    r->minibatches = (uint32_t)n;
-    DW_TRY(dw_fields_num(&f, "max_kl", 0.0, 0.0, 1e6, &r->max_kl));
-    DW_TRY(parse_dynamic(&f, r));
-    out->rollout = r;
     return DW_OK;
 }
 
@@ -349,14 +351,7 @@ static dw_status check_task(const dw_fields *f, const dw_plan_task *t)
     if (t->rollout && !prompts)
         return dw_fields_fail(f, "rollout", "a rollout starts from prompts, but the data is %s",
                               dw_plan_types[t->data.spec.type]);
-    if (t->rollout && !t->n_reward)
-        return dw_fields_fail(f, "rewards", "a rollout needs at least one reward");
-    const char *part = t->rollout ? t->rollout->dynamic : NULL;
-    bool known = !part || !part[0];
-    for (size_t i = 0; i < t->n_reward && !known; i++)
-        known = !strcmp(t->reward[i].name, part);
-    if (!known)
-        return dw_fields_fail(f, "rollout", "dynamic.part: no reward '%s' in this task", part);
+    DW_TRY(dw_plan_rollout_check(f, t));
     if (!t->rollout && t->n_reward)
         return dw_fields_fail(f, "rewards", "rewards score a rollout, and this task has none");
     if (!t->rollout && t->estimator)
@@ -383,7 +378,7 @@ dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_
     DW_TRY(parse_data(&f, functions, &out->data));
     DW_TRY(dw_fields_int(&f, "rows", 8, 1, 65536, &n));
     out->rows = (uint32_t)n;
-    DW_TRY(parse_rollout(&f, out));
+    DW_TRY(dw_plan_rollout_parse(&f, functions, &out->rollout));
     DW_TRY(parse_uses(&f, "rewards", reward_keys, functions, &out->reward, &out->n_reward));
     const dw_json *e = dw_fields_get(&f, "estimator");
     if (e) {

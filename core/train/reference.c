@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "train/observe.h"
 #include "train/progress.h"
 #include "train/refresh.h"
+#include "train/sweep.h"
 
 enum { KEY_BYTES = 24 };
 
@@ -302,23 +302,13 @@ static dw_status score(dw_reference *r, const dw_set *s, const todo *t, double *
     dw_engine *e;
     unsigned flags;
     DW_TRY(pick_engine(r, &e, &flags, err));
-    dw_arena call = {0};
-    dw_status st = DW_OK;
-    for (size_t i = 0; i < t->n && st >= 0;) {
-        size_t end = dw_pack_cut(t->pack, t->n, i, r->job->plan->micro_tokens);
-        dw_pack p;
-        dw_observed seen;
-        const dw_view v = dw_view_logp(e, flags, s->temperature);
-        dw_pack_build(&call, t->pack + i, end - i, &p);
-        st = dw_observe(&v, &call, &p, NULL, false, &seen, err);
-        for (size_t k = i; k < end && st >= 0; k++)
-            memcpy(logp + s->seq[t->seq[k]].tok, seen.x[DW_SEEN_LOGP] + p.start[k - i],
-                   t->pack[k].n_completion * sizeof(double));
-        dw_arena_reset(&call);
-        i = end;
-    }
-    dw_arena_finish(&call);
-    return st;
+    const dw_view v = dw_view_logp(e, flags, s->temperature);
+    dw_observed seen;
+    DW_TRY(dw_sweep(&v, t->pack, t->n, r->job->plan->micro_tokens, NULL, s->arena, &seen, err));
+    const double *from = seen.x[DW_SEEN_LOGP];
+    for (size_t k = 0; k < t->n; from += t->pack[k++].n_completion)
+        memcpy(logp + s->seq[t->seq[k]].tok, from, t->pack[k].n_completion * sizeof(double));
+    return DW_OK;
 }
 
 dw_status dw_reference_fill(dw_reference *r, const dw_set *s, const dw_packable *pack, bool keep,

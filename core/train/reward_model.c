@@ -4,10 +4,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/observe.h"
 #include "train/reference.h"
 #include "train/score.h"
 #include "train/spans.h"
+#include "train/sweep.h"
 
 static const dw_model *model_of(const dw_live_task *t, size_t k)
 {
@@ -122,35 +122,25 @@ static dw_status score_steps(dw_set *s, size_t k, const dowel_sample *x, dw_err 
 
 /* ---- tokens ---- */
 
-static dw_status logp_of(const dw_set *s, size_t model, double *logp, dw_err *err)
+static dw_status logp_of(const dw_set *s, size_t model, const double **logp, dw_err *err)
 {
     const dw_job *job = s->task->job;
     const dw_view v = dw_view_logp(job->models[model].e, 0, s->temperature);
-    dw_arena call = {0};
-    dw_status st = DW_OK;
-    for (size_t i = 0; i < s->n_seq && st >= 0;) {
-        size_t end = dw_pack_cut(s->pack, s->n_seq, i, job->plan->micro_tokens);
-        dw_pack p;
-        dw_observed seen;
-        dw_pack_build(&call, s->pack + i, end - i, &p);
-        st = dw_observe(&v, &call, &p, NULL, false, &seen, err);
-        if (st >= 0)
-            memcpy(logp + s->seq[i].tok, seen.x[DW_SEEN_LOGP], p.n_tok * sizeof *logp);
-        dw_arena_reset(&call);
-        i = end;
-    }
-    dw_arena_finish(&call);
-    return st;
+    dw_observed seen;
+    DW_TRY(dw_sweep(&v, s->pack, s->n_seq, job->plan->micro_tokens, NULL, s->arena, &seen, err));
+    *logp = seen.x[DW_SEEN_LOGP];
+    return DW_OK;
 }
 
 static dw_status score_tokens(dw_set *s, size_t k, dw_err *err)
 {
-    double *ref = s->ref_logp, *logp = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof *logp);
+    double *ref = s->ref_logp;
+    const double *logp;
     if (!ref) {
         ref = dw_arena_alloc(s->arena, (s->n_tok + 1) * sizeof *ref);
         DW_TRY(dw_reference_fill(s->task->reference, s, s->pack, false, ref, err));
     }
-    DW_TRY(logp_of(s, (size_t)s->task->plan->reward[k].model, logp, err));
+    DW_TRY(logp_of(s, (size_t)s->task->plan->reward[k].model, &logp, err));
     for (size_t t = 0; t < s->n_tok; t++)
         dw_spans_put_token(s, t, k, logp[t] - ref[t]);
     return DW_OK;

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/observe.h"
+#include "train/sweep.h"
 
 /* Sequences whose last token has a row, cut like any others. */
 static dw_packable *packables(const dw_set *s, dw_arena *a)
@@ -33,26 +33,13 @@ dw_status dw_score_marks(const dw_job *job, size_t model, const dw_set *s, const
     uint32_t width = dw_model_score_width(m->m);
     const dw_view v = {
         .columns = DOWEL_BIT(DOWEL_SCORE), .e = m->e, .score_width = width, .temperature = 1};
-    dw_arena whole = {0}, call = {0};
-    dw_status st = DW_OK;
-    const dw_packable *pack = packables(s, &whole);
-    if (!mark)
-        mark = last_tokens(s, &whole);
-    for (size_t i = 0; i < s->n_seq && st >= 0;) {
-        size_t end = dw_pack_cut(pack, s->n_seq, i, job->plan->micro_tokens);
-        dw_pack p;
-        dw_observed seen;
-        dw_pack_build(&call, pack + i, end - i, &p);
-        st = dw_observe(&v, &call, &p, mark + s->seq[i].tok, false, &seen, err);
-        if (st >= 0) {
-            memcpy(out, seen.x[DW_SEEN_SCORE], seen.n_mark * width * sizeof *out);
-            out += seen.n_mark * width;
-        }
-        dw_arena_reset(&call);
-        i = end;
-    }
-    dw_arena_finish(&call);
-    dw_arena_finish(&whole);
+    dw_arena a = {0};
+    dw_observed seen;
+    dw_status st = dw_sweep(&v, packables(s, &a), s->n_seq, job->plan->micro_tokens,
+                            mark ? mark : last_tokens(s, &a), &a, &seen, err);
+    if (st >= 0 && seen.n_mark > 0)
+        memcpy(out, seen.x[DW_SEEN_SCORE], seen.n_mark * width * sizeof *out);
+    dw_arena_finish(&a);
     if (st < 0)
         dw_err_prefix(err, "scoring with the model '%s'", m->plan->name);
     return st;

@@ -14,9 +14,11 @@ void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t ste
 bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
                 const int32_t *completion, size_t n_completion)
 {
+    const unsigned char *mask = q->mask;
     if (n_prompt == 0) {
         if (n_completion < 2)
             return false;
+        mask += mask != NULL;
         prompt = completion++;
         n_prompt = 1;
         n_completion--;
@@ -31,6 +33,7 @@ bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prom
                                       .with_last = s->task->marks};
     dw_seq *to = &s->seq[s->n_seq++];
     *to = *q;
+    to->mask = mask;
     to->tok = (uint32_t)s->n_tok;
     to->keep = true;
     s->n_loss = s->n_seq;
@@ -97,6 +100,9 @@ void dw_set_seal(dw_set *s)
 {
     s->mask = dw_arena_alloc(s->arena, s->n_tok + 1);
     memset(s->mask, 1, s->n_tok);
+    for (size_t i = 0; i < s->n_seq; i++)
+        if (s->seq[i].mask)
+            memcpy(s->mask + s->seq[i].tok, s->seq[i].mask, s->pack[i].n_completion);
     if (s->task->marks)
         put_marks(s);
     s->input_tokens = dw_pack_rows(s->pack, s->n_seq);
@@ -159,21 +165,42 @@ void dw_set_compact(dw_set *s)
     count(s);
 }
 
+/* What the teacher of a sequence reads; 0: the prompt. */
+static size_t teacher_prompt(const dw_seq *q, const int32_t **id)
+{
+    const dw_row *r = q->row;
+    *id = q->teacher_prompt;
+    if (q->teacher_prompt)
+        return q->n_teacher_prompt;
+    if (!r || !r->teacher_prompt || r->n_prompt == 0)
+        return 0;
+    *id = r->teacher_prompt;
+    return r->n_teacher_prompt;
+}
+
 const dw_packable *dw_set_teacher_packs(const dw_set *s)
 {
     dw_packable *own = NULL;
     for (size_t i = 0; i < s->n_seq; i++) {
-        const dw_row *r = s->seq[i].row;
-        if (!r || !r->teacher_prompt || r->n_teacher_prompt == 0 || r->n_prompt == 0)
+        const int32_t *id;
+        size_t n = teacher_prompt(&s->seq[i], &id);
+        if (n == 0)
             continue;
         if (!own) {
             own = dw_arena_alloc(s->arena, (s->n_seq + 1) * sizeof *own);
             memcpy(own, s->pack, s->n_seq * sizeof *own);
         }
-        own[i].prompt = r->teacher_prompt;
-        own[i].n_prompt = r->n_teacher_prompt;
+        own[i].prompt = id;
+        own[i].n_prompt = (uint32_t)n;
     }
     return own ? own : s->pack;
+}
+
+void dw_set_untaught(const dw_set *s, size_t first, size_t n, double *x)
+{
+    for (size_t i = first; i < first + n; i++)
+        for (uint32_t t = 0; s->seq[i].untaught && t < s->pack[i].n_completion; t++)
+            x[s->seq[i].tok - s->seq[first].tok + t] = NAN;
 }
 
 /* Sequence i of `out` is `p`: its tokens in every column. */
@@ -268,6 +295,11 @@ static dw_seq seq_of(const dw_row *r, uint64_t id, uint32_t place)
                     .place = place};
 }
 
+static const unsigned char *mask_of(const dw_row *r, const dw_answer *x)
+{
+    return r->mask ? r->mask + (x->id - r->answer[0].id) : NULL;
+}
+
 /* All answers of a row, side by side; nothing where one of them leaves nothing to predict. */
 static void add_row(dw_set *s, const dw_row *r, dw_data_type type, uint64_t id, uint32_t place)
 {
@@ -276,6 +308,7 @@ static void add_row(dw_set *s, const dw_row *r, dw_data_type type, uint64_t id, 
         const dw_answer *x = &r->answer[h];
         dw_seq q = seq_of(r, id_of(id, h), place);
         q.rank = x->rank;
+        q.mask = mask_of(r, x);
         q.joined = h > 0;
         if (type == DW_PAIRS && h < 2) {
             q.mate = (int32_t)(at + 1 - h);
@@ -316,6 +349,7 @@ static void add_mismatched(dw_set *s, const rows *r)
         dw_seq q = seq_of(own, id_of(r->id[i], own->n_answer), (uint32_t)i);
         q.label = 0;
         q.role = DOWEL_MISMATCHED;
+        q.mask = mask_of(other, &other->answer[0]);
         dw_set_add(s, &q, own->prompt, own->n_prompt, other->answer[0].id, other->answer[0].n);
     }
     s->n_loss = n_loss;

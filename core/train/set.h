@@ -15,8 +15,12 @@ typedef struct dw_seq {
     double rank;      /* in its list; NaN: none */
     double *reward;   /* [1 + n_reward] mixed total, then the parts; NULL without rewards */
     const char **why; /* [n_reward] or NULL */
-    uint32_t tok;     /* first token in the arrays per token */
+    const unsigned char *mask; /* of its completion's tokens: 1 = trained on; NULL: all are */
+    uint32_t tok;              /* first token in the arrays per token */
     int32_t mate, group;
+    const int32_t *teacher_prompt; /* NULL: what the row says, else the prompt */
+    uint32_t n_teacher_prompt;
+    bool untaught;  /* there is nothing that a teacher could know more: its columns are NaN */
     uint32_t place; /* number of the row within the step, for messages */
     uint8_t stop, role;
     bool keep;
@@ -65,7 +69,7 @@ void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t ste
  * and false, when nothing is left to predict. */
 bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
                 const int32_t *completion, size_t n_completion);
-/* After the last sequence: allocates the mask (all 1), puts the marks and counts. */
+/* After the last sequence: makes the mask out of the sequences' own, puts the marks and counts. */
 void dw_set_seal(dw_set *s);
 /* Throws out sequences with keep = false, renumbers mates and units, counts again. */
 void dw_set_compact(dw_set *s);
@@ -88,6 +92,8 @@ dw_status dw_set_from_eval(dw_set *s, dw_live_task *t, dw_arena *a, dw_err *err)
 /* The packs with the prompts that a teacher reads, where rows bring them; else the set's own. In
  * the set's arena. */
 const dw_packable *dw_set_teacher_packs(const dw_set *s);
+/* NaN over the sequences without a teacher; x [n_tok] from sequence `first` on. */
+void dw_set_untaught(const dw_set *s, size_t first, size_t n, double *x);
 /* Row `n` of the task's order. */
 const dw_row *dw_set_row(const dw_live_task *t, uint64_t n);
 

@@ -60,6 +60,10 @@ static void put_sequence(dw_set *s, size_t i, uint64_t step, dw_buf *b)
     put_number(b, "max_tokens", s->max_tok);
     put_ids(b, "prompt_ids", p->prompt, p->n_prompt);
     put_ids(b, "ids", p->completion, p->n_completion);
+    if (q->teacher_prompt)
+        put_ids(b, "teacher_prompt_ids", q->teacher_prompt, q->n_teacher_prompt);
+    if (q->untaught)
+        dw_buf_adds(b, ",\"untaught\":true");
     if (q->reward)
         put_numbers(b, "reward", q->reward, 1 + s->task->n_reward);
     put_number(b, "weight", q->weight);
@@ -321,6 +325,20 @@ static const dw_row *row_of(const dw_live_task *t, const dw_json *v, bool all, d
     return r;
 }
 
+static dw_status read_teaching(dw_arena *a, const dw_json *v, uint32_t vocab, dw_seq *q,
+                               dw_err *err)
+{
+    int32_t *id;
+    size_t n;
+    DW_TRY(dw_json_get_bool(v, "untaught", false, &q->untaught, err));
+    if (!dw_json_get(v, "teacher_prompt_ids"))
+        return DW_OK;
+    DW_TRY(read_ids(a, v, "teacher_prompt_ids", vocab, &id, &n, err));
+    q->teacher_prompt = id;
+    q->n_teacher_prompt = (uint32_t)n;
+    return DW_OK;
+}
+
 static dw_status read_sequence(dw_set *s, const dw_json *v, bool all, dw_err *err)
 {
     dw_live_task *t = s->task;
@@ -335,6 +353,8 @@ static dw_status read_sequence(dw_set *s, const dw_json *v, bool all, dw_err *er
     DW_TRY(read_ids(a, v, "prompt_ids", vocab, &prompt, &n_prompt, err));
     DW_TRY(read_ids(a, v, "ids", vocab, &ids, &n, err));
     DW_TRY(read_reward(t, v, a, &q.reward, err));
+    if (all)
+        DW_TRY(read_teaching(a, v, vocab, &q, err));
     DW_TRY(choose(v, "role", roles, DOWEL_TRAINED, &q.role, err));
     DW_TRY(choose(v, "stop", stops, DOWEL_STOP_EOS, &q.stop, err));
     DW_TRY(dw_json_get_int(v, "group", -1, -1, INT32_MAX, &group, err));

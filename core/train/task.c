@@ -10,6 +10,7 @@
 #include "train/gather.h"
 #include "train/mix.h"
 #include "train/reward_model.h"
+#include "train/talk.h"
 
 /* FNV-1a. */
 uint64_t dw_task_hash(const char *s)
@@ -255,6 +256,40 @@ static dw_status open_objectives(dw_live_task *t, dw_err *err)
     return DW_OK;
 }
 
+/* Without an estimator of its own: the first objective that is one as well, by name. */
+static void share_estimator(dw_live_task *t)
+{
+    size_t i = 0;
+    while (i < t->n_objective && !dw_instance_info(t->objective[i].inst)->estimator.estimate)
+        i++;
+    if (i == t->n_objective)
+        return; /* losses that need no advantages */
+    t->estimator = t->objective[i];
+    t->estimator.shared = true;
+    t->estimator.ask = (dowel_request){0};
+    t->estimator.n_field = t->estimator.n_choice = 0;
+}
+
+/* Advantages come from rewards, by an estimator. */
+static dw_status check_estimator(const dw_live_task *t, dw_err *err)
+{
+    const uint64_t made = DOWEL_BIT(DOWEL_ADVANTAGE) | DOWEL_BIT(DOWEL_RETURN);
+    if (!t->plan->rollout)
+        return DW_OK;
+    if (t->estimator.inst && t->plan->n_reward == 0)
+        return dw_fail(err, DW_E_RECIPE,
+                       "rewards: %s credits answers by their rewards, and the "
+                       "task has none",
+                       dw_instance_name(t->estimator.inst));
+    for (size_t i = 0; i < t->n_objective && !t->estimator.inst; i++)
+        if (t->objective[i].ask.columns & made)
+            return dw_fail(err, DW_E_RECIPE,
+                           "estimator: %s trains on advantages, and nothing in "
+                           "this task makes them",
+                           dw_instance_name(t->objective[i].inst));
+    return DW_OK;
+}
+
 static dw_status open_estimator(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
@@ -266,12 +301,7 @@ static dw_status open_estimator(dw_live_task *t, dw_err *err)
             return dw_fail(err, DW_E_RECIPE, "estimator: the plugin %s is not an estimator",
                            p->estimator->plugin);
     } else {
-        t->estimator = t->objective[0];
-        t->estimator.shared = true;
-        t->estimator.ask = (dowel_request){0};
-        t->estimator.n_field = t->estimator.n_choice = 0;
-        if (!dw_instance_info(t->estimator.inst)->estimator.estimate)
-            t->estimator.inst = NULL; /* a loss that needs no advantages */
+        share_estimator(t);
     }
     if (!t->estimator.inst)
         return DW_OK;
@@ -335,8 +365,8 @@ static dw_status check_feeds(const dw_live_task *t, dw_err *err)
     return DW_OK;
 }
 
-static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_dataset **out,
-                           dw_err *err)
+static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_chat **chat,
+                           dw_dataset **out, dw_err *err)
 {
     const dw_job *job = t->job;
     dw_data_spec s = d->spec;
@@ -347,20 +377,23 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_data
     if (!tok)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
                        dw_model_dir(m));
-    return dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
-                           job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err);
+    DW_TRY(dw_task_chat(t, &s, chat, err));
+    s.chat = *chat;
+    DW_TRY(dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
+                           job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err));
+    return dw_task_check_talk(t, &s, *out, err);
 }
 
 static dw_status open_data(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
-    DW_TRY(load_data(t, &p->data, &t->data, err));
+    DW_TRY(load_data(t, &p->data, &t->chat[0], &t->data, err));
     if (dw_dataset_len(t->data) == 0)
         return dw_fail(err, DW_E_INPUT, "data: no row is left to train on (%llu read from %s)",
                        (unsigned long long)dw_dataset_counts(t->data)->rows, p->data.spec.file[0]);
     if (!p->eval)
         return DW_OK;
-    DW_TRY(load_data(t, &p->eval->data, &t->eval, err));
+    DW_TRY(load_data(t, &p->eval->data, &t->chat[1], &t->eval, err));
     if (dw_dataset_len(t->eval) == 0)
         return dw_fail(err, DW_E_INPUT, "eval: no row is left to evaluate on (%s)",
                        p->eval->data.spec.file[0]);
@@ -380,6 +413,7 @@ static dw_status open_task(dw_live_task *t, dw_err *err)
     t->prefix = job->n_task > 1 ? dw_arena_printf(&job->arena, "%s/", t->plan->name) : "";
     DW_TRY(open_objectives(t, err));
     DW_TRY(open_estimator(t, err));
+    DW_TRY(check_estimator(t, err));
     DW_TRY(open_rewards(t, err));
     DW_TRY(check_feeds(t, err));
     return dw_asks_sum(t, err);
@@ -440,6 +474,8 @@ void dw_task_close_all(dw_job *job)
         dw_gather_close(t);
         dw_dataset_free(t->data);
         dw_dataset_free(t->eval);
+        dw_chat_free(t->chat[0]);
+        dw_chat_free(t->chat[1]);
     }
     dw_mix_destroy(job->mix);
     job->mix = NULL;

@@ -317,7 +317,8 @@ typedef struct dowel_request {
     uint32_t tail;            /* 1: the others as one more, 0: renormalised;
                                  top_k 0: the whole vocabulary */
     uint32_t extra_samples;   /* of each kind in extras, per prompt; 0 means 1 */
-    uint32_t reserved2;
+    uint32_t some_taught;     /* 1: an answer may have no teacher, and then
+                                 TEACHER_LOGP and the divergence are NaN */
 } dowel_request;
 
 enum {                        /* dowel_objective.feeds_on, any of them */

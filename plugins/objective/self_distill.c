@@ -39,6 +39,7 @@ static const dowel_param params[] = {
 static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
 {
     const struct opts *o = self;
+    ask->some_taught = 1;
     ask->columns = o->correction > 0 ? DOWEL_BIT(DOWEL_OLD_LOGP) | DOWEL_BIT(DOWEL_LOGP) : 0;
     if (o->mode == SAMPLED_TOKEN) {
         ask->columns |=
@@ -113,7 +114,7 @@ static double sequence(const struct opts *o, const dowel_batch *in, uint32_t s, 
         scale *=
             o->normalizer == NORM_TOKEN ? 1 / in->total[0] : normalizer_of(o->normalizer, in, n);
     for (uint32_t t = from; t < in->start[s + 1]; t++) {
-        if (!in->mask[t])
+        if (!in->mask[t] || isnan(sampled ? tea[t] : d[t])) /* no teacher: stays in the divisor */
             continue;
         double c = correction(o, in, t);
         double slope = sampled ? c * (held[t] - tea[t]) : c; /* the log-ratio is a constant */

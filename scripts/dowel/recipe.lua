@@ -81,11 +81,11 @@ local function complete(plan, path, use, kind)
 end
 
 local function complete_task(plan, name, task)
-  local path, first = "tasks." .. name, nil
+  local path, credits = "tasks." .. name, task.estimator ~= null and task.estimator.plugin
   for key, use in pairs(task.objectives) do
     local at = format("%s.objectives.%s", path, key)
     local info = complete(plan, at, use, "objective")
-    first = first or info
+    credits = credits or info.estimator and use.plugin
     local data = type(task.data) == "table" and task.data.type
     if info.feeds and info.feeds[data] == false then
       local p = plan.pos[at]
@@ -93,15 +93,15 @@ local function complete_task(plan, name, task)
         info.takes, data)
     end
   end
+  if task.rollout ~= null and credits and next(task.rewards) == nil then
+    local p = plan.pos[path .. ".rollout"]
+    node.refuse(p.t, nil, "reward: %s credits answers by their rewards, and there is none", credits)
+  end
   for key, use in pairs(task.rewards) do
     if use.plugin then complete(plan, format("%s.rewards.%s", path, key), use, "reward") end
   end
   if task.estimator ~= null then
     complete(plan, path .. ".estimator", task.estimator, "estimator")
-  elseif task.rollout ~= null and first and not first.estimator then
-    local p = plan.pos[path .. ".objectives"]
-    node.refuse(p.t, p.key, "the first objective has no estimator of its own: add "
-      .. 'estimator = d.estimator "grpo" {}')
   end
 end
 
@@ -378,7 +378,7 @@ local function plain(plan, path, t, value)
 end
 
 local function is_path(path)
-  return path == "model.path" or match(path, "^models%.[^.]+%.path$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
+  return path == "model.path" or match(path, "%.data%.template$") or match(path, "^models%.[^.]+%.path$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
 end
 
 function methods:with(edits)
@@ -473,6 +473,13 @@ local function check_data(plan, path, data)
   end
 end
 
+local function check_template(plan, path, data)
+  local file = data.template
+  if type(file) ~= "string" or host.exists(file) == "file" then return end
+  local at = plan.pos[path .. ".template"] and path .. ".template" or path
+  refuse_at(plan, at, missing(plan, file, "template"))
+end
+
 local function check_model(plan, at, path)
   at = plan.pos[at .. ".path"] and at .. ".path" or at
   if type(path) ~= "string" then return end -- left to the plan's own check
@@ -483,6 +490,7 @@ local function check_model(plan, at, path)
     end
     return
   end
+  if host.exists(path) == "file" and match(path, "%.gguf$") then return end
   if host.exists(path) ~= "dir" then refuse_at(plan, at, missing(plan, path, "model folder")) end
   if not host.exists(path .. "/config.json") and not host.exists(path .. "/adapter_config.json") then
     refuse_at(plan, at, format("the model folder '%s' holds no config.json",
@@ -496,7 +504,11 @@ local function check_files(plan)
   for name, m in pairs(tree.models) do check_model(plan, "models." .. name, m.path) end
   for name, task in pairs(tree.tasks) do
     check_data(plan, format("tasks.%s.data", name), task.data)
-    if task.eval ~= null then check_data(plan, format("tasks.%s.eval.data", name), task.eval.data) end
+    check_template(plan, format("tasks.%s.data", name), task.data)
+    if task.eval ~= null then
+      check_data(plan, format("tasks.%s.eval.data", name), task.eval.data)
+      check_template(plan, format("tasks.%s.eval.data", name), task.eval.data)
+    end
   end
 end
 

@@ -107,7 +107,7 @@ AT(dowel_request, fields, 80);
 AT(dowel_request, top_k, 88);
 AT(dowel_request, tail, 92);
 AT(dowel_request, extra_samples, 96);
-AT(dowel_request, reserved2, 100);
+AT(dowel_request, some_taught, 100);
 
 SIZE(dowel_objective, 56);
 AT(dowel_objective, size, 0);

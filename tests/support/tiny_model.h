@@ -17,12 +17,15 @@ typedef enum tiny_kind {
     TINY_QWEN3, /* norms of q and k */
     TINY_GPT2,  /* LayerNorm, learned positions, plain GELU, biases */
     TINY_GEMMA, /* post norms, 1 + w, soft caps, a window, scaled embedding, partial rotary */
+    TINY_LOCAL, /* as Gemma 3: norms of q and k too, windows turn at their own rate; YaRN elsewhere
+                 */
+    TINY_FUSED, /* as Phi-3: matrices fused for adapters, LongRoPE, windows everywhere */
     TINY_KINDS
 } tiny_kind;
 
 static inline const char *tiny_name(tiny_kind k)
 {
-    static const char *const name[] = {"llama", "bias", "qwen3", "gpt2", "gemma"};
+    static const char *const name[] = {"llama", "bias", "qwen3", "gpt2", "gemma", "local", "fused"};
     return name[k];
 }
 
@@ -61,6 +64,7 @@ static inline dw_description tiny_description(tiny_kind k)
     if (k == TINY_QWEN3)
         d.qk_norm = true;
     if (k == TINY_GPT2) {
+        d.layout = DW_LAYOUT_GPT2;
         d.layer_norm = d.learned_positions = true;
         d.qkv_bias = d.o_bias = d.mlp_bias = true;
         d.gated = false;
@@ -77,6 +81,27 @@ static inline dw_description tiny_description(tiny_kind k)
         d.window[0] = 5;
         d.embed_scale = sqrt(24);
         d.partial_rotary = 0.5;
+    }
+    if (k == TINY_LOCAL) {
+        d.norm_place = DW_NORM_PRE_POST;
+        d.norm_unit_offset = d.qk_norm = true;
+        d.window[1] = 6;
+        d.local_theta = 30;
+        d.rope = DW_ROPE_YARN;
+        d.rope_factor = 4;
+        d.rope_low = 0.5;
+        d.rope_high = 8;
+        d.rope_original = 16;
+        d.rope_magnitude = 1.2;
+    }
+    if (k == TINY_FUSED) {
+        d.layout = DW_LAYOUT_PHI3;
+        d.window[0] = d.window[1] = 7;
+        d.rope = DW_ROPE_LONGROPE;
+        d.partial_rotary = 0.75;
+        d.rope_magnitude = 1.1;
+        for (int i = 0; i < 3; i++)
+            d.rope_divide[i] = 1 + i;
     }
     return d;
 }

@@ -1,4 +1,4 @@
--- expect 3: lora_target.lua:5: lora.targets: no matrix 'qq' (there are q, k, v, o, gate, up, down)
+-- expect 3: lora_target.lua:5: lora.targets: no matrix 'qq' (there are q, k, v, o, gate, up, down; qkv, gate_up where they are one)
 local d = require "dowel"
 return d.recipe {
   name = "t",

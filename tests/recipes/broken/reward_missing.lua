@@ -1,4 +1,4 @@
--- expect 3: reward_missing.lua:3: reward: a rollout needs at least one reward
+-- expect 3: reward_missing.lua:3: reward: grpo credits answers by their rewards, and there is none
 local d = require "dowel"
 return d.recipe {
   model = d.model { path = "../files/model" },

@@ -114,7 +114,8 @@ static size_t edit_adapter_extra(dw_tensor_out *t, size_t n)
 static void test_bad_adapters(void **state)
 {
 #define LIST                                                                                       \
-    " is not supported (supported: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj)"
+    " is not supported (supported: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, "           \
+    "down_proj, qkv_proj, gate_up_proj, c_attn, c_proj, c_fc)"
     static const struct {
         const char *find, *with, *message;
     } rows[] = {
@@ -138,8 +139,8 @@ static void test_bad_adapters(void **state)
          "alpha_pattern is set, which is not supported"},
         {"\"use_dora\": false", "\"layers_to_transform\": [0]",
          "layers_to_transform is set, which is not supported"},
-        {"\"fan_in_fan_out\": false", "\"fan_in_fan_out\": true",
-         "fan_in_fan_out is set, which is not supported"},
+        {"\"q_proj\"", "\"c_attn\"",
+         "lora: llama has no matrix 'qkv' (there are q, k, v, o, gate, up, down)"},
         {"\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"",
          "init_lora_weights \"pissa_niter_4\" changes the base's weights, which is not supported"},
         {"\"q_proj\"", "\"lm_head\"", "target_modules: \"lm_head\"" LIST},

@@ -136,11 +136,19 @@ static void test_adapter(void **state)
     dw_exec x;
     dw_err err = {{0}};
     assert_int_equal(dw_exec_init(&x, 2, "plain", &err), 0);
-    static const uint32_t targets[] = {DW_LORA_ALL, DW_LORA_Q | DW_LORA_V,
-                                       DW_LORA_K | DW_LORA_UP | DW_LORA_DOWN};
-    for (size_t i = 0; i < 3; i++) {
-        const dw_lora_spec lora = {.rank = 3, .alpha = 5, .rslora = i == 1, .targets = targets[i]};
-        const dw_description d = tiny_description(i == 2 ? TINY_BIAS : TINY_LLAMA);
+    static const struct {
+        tiny_kind kind;
+        uint32_t targets;
+    } rows[] = {{TINY_LLAMA, DW_LORA_ALL},
+                {TINY_LLAMA, DW_LORA_Q | DW_LORA_V},
+                {TINY_BIAS, DW_LORA_K | DW_LORA_UP | DW_LORA_DOWN},
+                {TINY_GPT2, DW_LORA_QKV | DW_LORA_O | DW_LORA_UP},
+                {TINY_LOCAL, DW_LORA_ALL},
+                {TINY_FUSED, DW_LORA_ALL}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const dw_lora_spec lora = {
+            .rank = 3, .alpha = 5, .rslora = i == 1, .targets = rows[i].targets};
+        const dw_description d = tiny_description(rows[i].kind);
         dw_model *m = tiny_model(&x, &d, &lora, true, 40 + i);
         check_differences(m, "adapter");
         dw_model_free(m);

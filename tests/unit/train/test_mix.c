@@ -309,6 +309,69 @@ static void apart_or_together(void **state)
     free(g[1]);
 }
 
+static dw_real *gradient_of(const char *tasks, const char *weights, const char *rest, size_t *n,
+                            double *cosine)
+{
+    bench b = {.t = tiny_make()};
+    dw_step_result r;
+    dw_err err = {{0}};
+    tiny_write(&b.t, "x.jsonl", "{\"prompt\":\"q\",\"completion\":\"x\"}\n");
+    tiny_write(&b.t, "y.jsonl", "{\"prompt\":\"q\",\"completion\":\"y\"}\n");
+    b.p = plan_of(&b.t, tasks, weights, rest, 3);
+    dw_run_options o = tiny_options(&b.t, "run", 0);
+    tiny_must(dw_live_open(&b.l, b.p, NULL, &o, &err), &err);
+    b.l.job.sink = &b.m;
+    tiny_must(dw_live_arm(&b.l, &err), &err);
+    tiny_must(dw_step_gradient(&b.l.job, &r, &err), &err);
+    const dw_params *p = dw_model_trained(b.l.job.model);
+    dw_real *g = malloc(p->n * sizeof *g);
+    memcpy(g, p->g, p->n * sizeof *g);
+    *n = p->n;
+    if (cosine)
+        *cosine = read_metric(&b, "gradients/a~b/cosine");
+    bench_close(&b);
+    return g;
+}
+
+static double product(const dw_real *x, const dw_real *y, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * y[i];
+    return sum;
+}
+
+/* Trap T35: two answers to one prompt are different tokens of the batch, so the losses' derivatives
+ * by the observed log-probabilities are orthogonal, and surgery on them would do nothing; through
+ * the parameters the two pull against each other, and there PCGrad acts. */
+static void t35_surgery_on_parameters(void **state)
+{
+    static const char both[] = ONE("a", "x.jsonl") "," ONE("b", "y.jsonl");
+    size_t n;
+    double cosine;
+    dw_real *a = gradient_of(ONE("a", "x.jsonl"), "\"a\":1", "", &n, NULL);
+    dw_real *b = gradient_of(ONE("b", "y.jsonl"), "\"b\":1", "", &n, NULL);
+    dw_real *plain = gradient_of(both, "\"a\":1,\"b\":1", ",\"gradients_every\":1", &n, &cosine);
+    dw_real *cut =
+        gradient_of(both, "\"a\":1,\"b\":1", ",\"combine\":{\"kind\":\"pcgrad\"}", &n, NULL);
+    double ab = product(a, b, n), aa = product(a, a, n), bb = product(b, b, n), off = 0;
+    (void)state;
+    near(cosine, ab / sqrt(aa * bb), 1e-5);
+    assert_true(cosine < -0.05);
+    for (size_t i = 0; i < n; i++) {
+        double want = a[i] + b[i] - ab / aa * a[i] - ab / bb * b[i];
+        off = fmax(off, fabs(cut[i] - want));
+    }
+    assert_true(off < 1e-5 * sqrt(aa));
+    assert_true(product(cut, a, n) > 0 && product(cut, b, n) > 0);
+    assert_true(product(plain, plain, n) < 0.95 * product(cut, cut, n) ||
+                product(plain, plain, n) > 1.05 * product(cut, cut, n));
+    free(a);
+    free(b);
+    free(plain);
+    free(cut);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +384,7 @@ int main(void)
         cmocka_unit_test(cosines_are_what_they_are),
         cmocka_unit_test(pcgrad_leaves_no_conflict),
         cmocka_unit_test(apart_or_together),
+        cmocka_unit_test(t35_surgery_on_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,7 +107,8 @@ static void test_refused_root(void **state)
     refused("{\"dowel\":1}", "model: expected a table, got nothing");
     refused("{\"dowel\":1,\"model\":{\"path\":\"m\"}}", "model.path: 'm' is not an absolute path");
     refused("{\"dowel\":1,\"model\":{\"path\":\"/m\",\"adapter\":{\"targets\":[\"x\"]}}}",
-            "model.adapter.targets: no matrix 'x' (there are q, k, v, o, gate, up, down)");
+            "model.adapter.targets: no matrix 'x' (there are q, k, v, o, gate, up, down; qkv, "
+            "gate_up where they are one)");
     refused("{" MODEL "}", "tasks: expected a table of at least one task, got nothing");
     refused("{" MODEL ",\"tasks\":{\"steps\":{}}}",
             "tasks: 'steps' cannot name a task (a letter, then letters, digits, _ and -; not "
@@ -140,8 +141,14 @@ static void test_refused_tasks(void **state)
             "tasks.main.rollout: missing: prompts have no answers, so they need one");
     refused(WITH_TASK(TASK ",\"rollout\":{}"),
             "tasks.main.rollout: a rollout starts from prompts, but the data is pairs");
-    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{}"),
-            "tasks.main.rewards: a rollout needs at least one reward");
+    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{\"dynamic\":{}}"),
+            "tasks.main.rollout: dynamic compares rewards, and this task has none");
+    refused(WITH_TASK(PROMPTS "," GRPO ",\"rollout\":{\"demonstrate\":{}}"),
+            "tasks.main.rollout.demonstrate.prompt: missing: a format or a function of the row, "
+            "with 'demonstration' in it, that the teacher reads");
+    refused(WITH_TASK(PROMPTS "," GRPO "," REWARDS ",\"rollout\":{\"demonstrate\":{\"prompt\":"
+                              "{\"format\":\"{demonstration}\"},\"part\":\"none\"}}"),
+            "tasks.main.rollout: demonstrate.part: no reward 'none' in this task");
     refused(WITH_TASK(TASK "," REWARDS),
             "tasks.main.rewards: rewards score a rollout, and this task has none");
     refused(WITH_TASK(PROMPTS "," GRPO "," REWARDS ",\"rollout\":{\"temperature\":0}"),
