@@ -106,6 +106,7 @@ typedef struct dw_data_spec {
     dw_loss_on loss_on;
     const char *role_key, *content_key; /* of messages without "role"; NULL: "from" and "value" */
     const dw_chat *chat; /* what messages are written with, for the load; NULL: there is none */
+    const char *chat_why; /* why it cannot be read, where that is so */
 } dw_data_spec;
 
 typedef struct dw_answer {
