@@ -377,7 +377,11 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_chat
     if (!tok)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
                        dw_model_dir(m));
-    DW_TRY(dw_task_chat(t, &s, chat, err));
+    dw_status st = dw_task_chat(t, &s, chat, err);
+    if (st < 0 && s.template_file)
+        return st;
+    if (st < 0) /* in the way of messages only */
+        s.chat_why = dw_arena_strdup(&t->job->arena, err->text);
     s.chat = *chat;
     DW_TRY(dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
                            job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err));
