@@ -10,7 +10,6 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/model_rows.h"
-#include "cli/stream.h"
 #include "model/generate.h"
 
 enum { BATCH_ROWS = 64 };
@@ -121,27 +120,25 @@ static void on_interrupt(int sig)
 
 typedef struct typing {
     const dw_tokenizer *tokenizer;
-    dw_buf pending, shown;
+    dw_tok_stream *stream;
+    dw_buf shown;
 } typing;
 
-static void show(typing *t, bool last)
+static void show(typing *t)
 {
-    dw_buf_clear(&t->shown);
-    dw_stream_take(&t->pending, &t->shown, last);
     if (t->shown.len)
         fwrite(t->shown.ptr, 1, t->shown.len, stdout);
     fflush(stdout);
+    dw_buf_clear(&t->shown);
 }
 
 static bool on_token(void *ctx, const dw_gen_item *it, size_t item)
 {
     typing *t = ctx;
     dw_err err = {{0}};
-    const int32_t id = it->id[it->n - 1];
     (void)item;
-    if (!dw_tokenizer_is_special(t->tokenizer, id))
-        (void)dw_tokenizer_piece(t->tokenizer, id, &t->pending, &err);
-    show(t, false);
+    (void)dw_tok_stream_push(t->stream, it->id[it->n - 1], &t->shown, &err);
+    show(t);
     return !interrupted;
 }
 
@@ -154,7 +151,9 @@ static dw_status answer(settings *s, typing *t, const char *line, size_t n, dw_e
     for (uint32_t k = 0; k < s->samples && st == DW_OK && !interrupted; k++) {
         dw_gen_item it = {.prompt = ids.id, .n_prompt = ids.n, .key = key_of(&ids, k)};
         st = dw_generate(s->generator, &s->sampling, &it, 1, on_token, t, err);
-        show(t, true);
+        if (st == DW_OK)
+            st = dw_tok_stream_end(t->stream, &t->shown, err);
+        show(t);
         fputc('\n', stdout);
         dw_gen_item_finish(&it);
     }
@@ -170,6 +169,7 @@ static dw_status converse(settings *s, dw_err *err)
     if (!t.tokenizer)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer, so nothing can be typed",
                        dw_model_dir(s->model.m));
+    t.stream = dw_tok_stream_create(t.tokenizer, true);
     const struct sigaction catch = {.sa_handler = on_interrupt};
     struct sigaction before;
     char *line = NULL;
@@ -201,7 +201,7 @@ static dw_status converse(settings *s, dw_err *err)
         err->text[0] = '\0';
     sigaction(SIGINT, &before, NULL);
     free(line); /* getline's own */
-    dw_buf_finish(&t.pending);
+    dw_tok_stream_free(t.stream);
     dw_buf_finish(&t.shown);
     return st;
 }

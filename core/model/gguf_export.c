@@ -222,8 +222,8 @@ static float *llama3_factors(exporter *e, size_t *n)
     plain.rope = DW_ROPE_DEFAULT;
     *n = plain.head_dim / 2;
     double *base = dw_arena_alloc(&e->arena, *n * sizeof *base);
-    double *own = dw_arena_alloc(&e->arena, *n * sizeof *own);
     float *out = dw_arena_alloc(&e->arena, *n * sizeof *out);
+    double *own = dw_arena_alloc(&e->arena, *n * sizeof *own);
     dw_config_inv_freq(&plain, false, base);
     dw_config_inv_freq(&e->m->desc, false, own);
     for (size_t i = 0; i < *n; i++)

@@ -78,17 +78,17 @@ static void put_ranges(const dw_jinja_text *text, dw_buf *out)
     }
 }
 
-static dw_status render(const dw_chat *c, const dw_json *request, dw_jinja_text *text, dw_err *err)
+static dw_chat_request request_of(const dw_json *row)
 {
-    dw_chat_request r = {.messages = dw_json_get(request, "messages"),
-                         .tools = dw_json_get(request, "tools"),
-                         .documents = dw_json_get(request, "documents"),
-                         .variables = dw_json_get(request, "variables")};
+    dw_err err = {{0}};
+    dw_chat_request r = {.messages = dw_json_get(row, "messages"),
+                         .tools = dw_json_get(row, "tools"),
+                         .documents = dw_json_get(row, "documents"),
+                         .variables = dw_json_get(row, "variables")};
     assert_int_equal(
-        dw_json_get_bool(request, "add_generation_prompt", false, &r.add_generation_prompt, err),
+        dw_json_get_bool(row, "add_generation_prompt", false, &r.add_generation_prompt, &err),
         DW_OK);
-    const dw_chat_job job = {c, &r, NULL, dw_chat_count(&r, NULL), r.add_generation_prompt};
-    return dw_chat_text(&job, text, err);
+    return r;
 }
 
 /* As make_templates.py writes a result. */
@@ -99,7 +99,9 @@ static void result_of(const dw_chat *c, const dw_json *request, dw_buf *out, dw_
     dw_err err = {{0}};
     dw_buf_clear(out);
     dw_buf_clear(shown);
-    if (render(c, request, &text, &err)) {
+    const dw_chat_request r = request_of(request);
+    const dw_chat_job job = {c, &r, NULL, dw_chat_count(&r, NULL), r.add_generation_prompt};
+    if (dw_chat_text(&job, &text, &err)) {
         const char *message = strstr(err.text, refuses);
         dw_buf_adds(shown, err.text);
         dw_buf_adds(out, message ? "!" : "?");
@@ -117,6 +119,80 @@ static void result_of(const dw_chat *c, const dw_json *request, dw_buf *out, dw_
         dw_buf_finish(&all);
     }
     dw_jinja_text_finish(&text);
+}
+
+/* ---- ids ---- */
+
+static dw_tokenizer *small;
+
+static int open_small(void **state)
+{
+    dw_arena a = {0};
+    dw_buf text = {0};
+    dw_err err = {{0}};
+    (void)state;
+    const char *path = dw_path_join(&a, getenv("DOWEL_TESTS"), "golden/text/smollm2.json");
+    if (dw_file_read(path, 1 << 24, &text, &err) ||
+        dw_tokenizer_parse(dw_buf_text(&text), (dw_text){0}, path, &small, &err))
+        fail_msg("%s", err.text);
+    dw_buf_finish(&text);
+    dw_arena_finish(&a);
+    return 0;
+}
+
+static int close_small(void **state)
+{
+    (void)state;
+    dw_tokenizer_free(small);
+    return 0;
+}
+
+/* As make_templates.py writes ids: Hugging Face takes special tokens from anywhere. */
+static void ids_of(const dw_chat *c, dw_chat_request r, dw_buf *out)
+{
+    dw_chat_out o = {0};
+    dw_err err = {{0}};
+    const bool said = dw_chat_has_generation(c);
+    r.parse_special = true;
+    dw_buf_clear(out);
+    if (said ? dw_chat_render_masked(c, &r, &o, &err) : dw_chat_render(c, &r, &o, &err)) {
+        dw_buf_adds(out, "?");
+    } else {
+        dw_buf all = {0};
+        char hex[65];
+        for (size_t i = 0; i < o.ids.n; i++)
+            dw_buf_printf(&all, "%s%d", i ? "," : "", o.ids.id[i]);
+        dw_buf_addc(&all, '|');
+        for (size_t i = 0; i < o.ids.n && said; i++)
+            dw_buf_printf(&all, "%s%d", i ? "," : "", o.mask[i]);
+        dw_sha256_of(all.ptr, all.len, hex);
+        dw_buf_add(out, hex, 16);
+        dw_buf_finish(&all);
+    }
+    dw_chat_out_finish(&o);
+}
+
+/* How many of the conversations give other ids. */
+static size_t check_ids(const char *name, const dw_chat *c, const dw_json *want,
+                        const table *requests, bool variables)
+{
+    size_t wrong = 0, i = 0;
+    dw_buf got = {0};
+    for (want = dw_json_first(want); want && i < requests->n; want = dw_json_next(want), i++) {
+        dw_chat_request r = request_of(requests->row[i]);
+        if (!variables)
+            r.variables = NULL;
+        ids_of(c, r, &got);
+        if (dw_text_eq(dw_buf_text(&got), dw_json_str(want)))
+            continue;
+        wrong++;
+        print_message("%s, \"%s\": other ids (%s, %s)\n", name,
+                      dw_json_str(dw_json_get(requests->row[i], "name")).ptr, dw_json_str(want).ptr,
+                      got.ptr);
+    }
+    wrong += requests->n - i;
+    dw_buf_finish(&got);
+    return wrong;
 }
 
 static bool same_result(const dw_buf *got, dw_text want)
@@ -144,7 +220,7 @@ static size_t check_template(const dw_json *row, const table *requests, const ch
     if (!dw_text_is(dw_json_str(dw_json_get(row, "sha256")), hex))
         fail_msg("%s is another version than the one that the results are for", name.ptr);
     const dw_json *want = dw_json_first(dw_json_get(row, "results"));
-    if (dw_chat_parse(dw_buf_text(&source), name.ptr, NULL, NULL, &c, &err))
+    if (dw_chat_parse(dw_buf_text(&source), name.ptr, small, NULL, &c, &err))
         print_message("%s\n", err.text);
     for (; want && i < requests->n && c; want = dw_json_next(want), i++) {
         result_of(c, requests->row[i], &got, &shown);
@@ -157,6 +233,8 @@ static size_t check_template(const dw_json *row, const table *requests, const ch
         if (!same && show && strstr(kind.ptr, show))
             print_message("%s\n", shown.ptr);
     }
+    if (c && dw_json_get(row, "ids"))
+        right -= check_ids(name.ptr, c, dw_json_get(row, "ids"), requests, true) > 0;
     dw_chat_free(c);
     dw_buf_finish(&source);
     dw_buf_finish(&got);
@@ -201,6 +279,29 @@ static void vendors_templates(void **state)
         skip();
     }
     check_folder("trl.jsonl", dir);
+}
+
+static void smollm2(void **state)
+{
+    const char *dir = getenv("DOWEL_SMOLLM2");
+    dw_tokenizer *t = NULL;
+    dw_chat *c = NULL;
+    dw_err err = {{0}};
+    (void)state;
+    if (!dir || !*dir) {
+        print_message("skipped: DOWEL_SMOLLM2 is not set (the folder of SmolLM2-135M-Instruct)\n");
+        skip();
+    }
+    if (dw_tokenizer_load(dir, &t, &err) || dw_chat_load(dir, t, &c, &err))
+        fail_msg("%s", err.text);
+    table rows = read_table("smollm2.jsonl"), requests = read_table("conversations.jsonl");
+    const size_t wrong = check_ids("SmolLM2", c, dw_json_get(rows.row[0], "ids"), &requests, false);
+    print_message("SmolLM2: %zu of %zu with transformers' ids\n", requests.n - wrong, requests.n);
+    assert_int_equal(wrong, 0);
+    free_table(&rows);
+    free_table(&requests);
+    dw_chat_free(c);
+    dw_tokenizer_free(t);
 }
 
 /* Small templates: the text itself is kept. */
@@ -260,6 +361,7 @@ int main(void)
         cmocka_unit_test(expressions),
         cmocka_unit_test(own_templates),
         cmocka_unit_test(vendors_templates),
+        cmocka_unit_test(smollm2),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_small, close_small);
 }

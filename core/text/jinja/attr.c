@@ -64,6 +64,13 @@ dw_status dw_jattr_get(dw_jrun *r, const dw_jvalue *of, const char *name, dw_jva
     return DW_OK;
 }
 
+/* Length of the character that begins with this byte, in text that is known to be UTF-8. */
+static int length_of(char c)
+{
+    const unsigned char u = (unsigned char)c;
+    return u < 0x80 ? 1 : u < 0xe0 ? 2 : u < 0xf0 ? 3 : 4;
+}
+
 /* Byte of a character that is there; false: there is none. */
 static bool nth_char(const dw_jstr *s, int64_t index, size_t *at, int *len)
 {
@@ -74,14 +81,12 @@ static bool nth_char(const dw_jstr *s, int64_t index, size_t *at, int *len)
         if (index < 0)
             return false;
     } else {
-        for (*at = 0; index > 0 && *at < s->len; index--) {
-            (void)dw_unicode_at(s->ptr + *at, s->len - *at, len);
-            *at += (size_t)*len;
-        }
+        for (*at = 0; index > 0 && *at < s->len; index--)
+            *at += (size_t)length_of(s->ptr[*at]);
     }
     if (*at >= s->len)
         return false;
-    (void)dw_unicode_at(s->ptr + *at, s->len - *at, len);
+    *len = length_of(s->ptr[*at]);
     return true;
 }
 
@@ -94,8 +99,8 @@ static dw_status by_number(dw_jrun *r, const dw_jvalue *of, int64_t i, dw_jvalue
     *found = false;
     switch (of->kind) {
     case DW_J_STR:
-        DW_TRY(dw_jrun_spend_bytes(r, of->s.len));
         *found = nth_char(&of->s, i, &at, &len);
+        DW_TRY(dw_jrun_spend_bytes(r, 4 * (i < 0 ? of->s.len - at : at)));
         if (*found)
             *out = dw_jstring(dw_jstr_part(&of->s, at, at + (size_t)len));
         return DW_OK;

@@ -14,7 +14,7 @@ enum {
     DW_JLIMIT_MEMORY = 64 << 20, /* bytes of everything */
     DW_JLIMIT_RANGE = 100000,    /* jinja2's sandbox says so */
     DW_JLIMIT_SOURCE = 1 << 20,  /* bytes of a template */
-    DW_JSTEP_BYTES = 64,         /* text handled for one step */
+    DW_JSTEP_BYTES = 512,        /* text handled for one step */
 };
 
 typedef struct dw_jnode dw_jnode;

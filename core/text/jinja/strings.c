@@ -261,6 +261,11 @@ static dw_status window(dw_jrun *r, const char *name, const dw_jstr *s, const dw
                         size_t *from, size_t *to, bool *any)
 {
     int64_t start, end;
+    *from = 0;
+    *to = s->len;
+    *any = true;
+    if (o[0].kind == DW_J_MISSING && o[1].kind == DW_J_MISSING)
+        return DW_OK;
     DW_TRY(dw_jrun_spend_bytes(r, s->len));
     DW_TRY(dw_jcall_int(r, name, &o[0], 0, &start));
     DW_TRY(dw_jcall_int(r, name, &o[1], INT64_MAX, &end));
@@ -280,6 +285,7 @@ static dw_status find(dw_jrun *r, const dw_jstr *s, const char *name, dw_jargs *
     DW_TRY(dw_jcall_str(r, name, &o[0], &what));
     DW_TRY(window(r, name, s, o + 1, &from, &to, &any));
     const char *at = NULL;
+    DW_TRY(dw_jrun_spend_bytes(r, s->len));
     if (any && name[0] == 'r') {
         const dw_jstr part = dw_jstr_part(s, from, to);
         at = last_of(&part, part.len, &what);
@@ -302,6 +308,7 @@ static dw_status count(dw_jrun *r, const dw_jstr *s, const char *name, dw_jargs 
     DW_TRY(dw_jcall_bind(r, name, a, "sub start end", 1, o));
     DW_TRY(dw_jcall_str(r, name, &o[0], &what));
     DW_TRY(window(r, name, s, o + 1, &from, &to, &any));
+    DW_TRY(dw_jrun_spend_bytes(r, s->len));
     if (!what.len) {
         n = any ? chars_before(s, to) - chars_before(s, from) + 1 : 0;
     } else if (any) {
