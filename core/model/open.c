@@ -81,8 +81,10 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
         size_t at = 0;
         while (isfinite(v[at]))
             at++;
+        const size_t cols = slice[i].cols; /* the element of the file */
         return dw_fail(err, DW_E_INPUT, "tensor \"%s\" holds %g at element %zu", e->name,
-                       (double)v[at], at);
+                       (double)v[at],
+                       slice[i].transposed ? at % cols * slice[i].rows + at / cols : at);
     }
     return DW_OK;
 }
