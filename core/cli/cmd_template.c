@@ -1,6 +1,5 @@
 /* dowel template: rows of messages to text, ids and which of them the assistant said. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/rows.h"
+#include "cli/show_tokens.h"
 #include "text/chat.h"
 
 enum { BATCH_ROWS = 64, MAX_TEMPLATE = 1 << 20 };
@@ -72,6 +72,33 @@ static void put_mask(dw_buf *b, const dw_chat_out *out)
     dw_buf_addc(b, ']');
 }
 
+/* For people: how many tokens, whose they are, and the tokens themselves. */
+static void show_row(settings *s, dw_cli_row *row, bool masked, const char *why)
+{
+    dw_err err = {{0}};
+    size_t trained = 0;
+    row->n_line = 0; /* in place of the row */
+    dw_buf_clear(&s->line);
+    for (size_t i = 0; i < s->out.ids.n && masked; i++)
+        trained += s->out.mask[i];
+    if (!s->t)
+        dw_buf_printf(&s->line, "row %u: %zu bytes\n", row->line, s->out.text.len);
+    else if (masked)
+        dw_buf_printf(&s->line, "row %u: %zu tokens, %zu of them the assistant's\n", row->line,
+                      s->out.ids.n, trained);
+    else
+        dw_buf_printf(&s->line, "row %u: %zu tokens%s%s\n", row->line, s->out.ids.n,
+                      *why ? "; " : "", why);
+    if (!s->t)
+        dw_show_text(&s->line, dw_buf_text(&s->out.text));
+    else if (dw_show_tokens(&s->line, s->t, s->out.ids.id, s->out.ids.n,
+                            masked ? s->out.mask : NULL, s->colour, &err))
+        dw_cli_row_fail(row, "%s", err.text);
+    dw_buf_adds(&s->line, "\n\n");
+    if (!row->bad)
+        fwrite(s->line.ptr, 1, s->line.len, stdout);
+}
+
 static void template_row(settings *s, dw_cli_row *row)
 {
     dw_err err = {{0}}, why = {{0}};
@@ -82,6 +109,10 @@ static void template_row(settings *s, dw_cli_row *row)
     dw_chat_out_clear(&s->out);
     if (render(s, &r, &masked, &why, &err)) {
         dw_cli_row_fail(row, "%s", err.text);
+        return;
+    }
+    if (s->show) {
+        show_row(s, row, masked, why.text);
         return;
     }
     dw_buf_clear(&s->line);
@@ -159,6 +190,8 @@ dw_status dw_cmd_template(int argc, char **argv, dw_err *err)
         {"--parse-special", DW_ARG_FLAG, &s.parse_special, 0, 0, NULL,
          "special tokens written in messages become their ids"},
         {"--no-mask", DW_ARG_FLAG, &s.no_mask, 0, 0, NULL, "do not ask whose tokens they are"},
+        {"--show", DW_ARG_FLAG, &s.show, 0, 0, NULL,
+         "show the tokens, the assistant's marked (on a terminal it does anyway)"},
         {"--on-bad-row", DW_ARG_STR, &on_bad, 0, 0, "error|skip",
          "stop at a bad row (default), or write {\"error\"} and go on"},
     };
@@ -166,6 +199,8 @@ dw_status dw_cmd_template(int argc, char **argv, dw_err *err)
                          word, 1, 2, &help, err));
     if (help)
         return DW_OK;
+    s.show = s.show || isatty(STDOUT_FILENO);
+    s.colour = dw_show_colour(STDOUT_FILENO);
     DW_TRY(dw_cli_on_bad(on_bad, &skip, err));
     const char *model = word[1] ? word[0] : "-", *rows = word[1] ? word[1] : word[0];
     dw_status st = open_chat(&s, model, file, err);

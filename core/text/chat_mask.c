@@ -15,8 +15,9 @@ typedef struct view {
     size_t *from; /* [text.len + 1]; NULL: the text itself */
 } view;
 
-/* Moves past one token's piece; false where the text does not go on with it. */
-static bool step(const view *v, dw_text piece, size_t *at)
+/* Moves past one token's piece; false where the text does not go on with it. fresh: at the start,
+ * or behind a special token. */
+static bool step(const view *v, dw_text piece, bool fresh, size_t *at)
 {
     const size_t left = v->text.len - *at;
     if (piece.len <= left && !memcmp(v->text.ptr + *at, piece.ptr, piece.len)) {
@@ -24,8 +25,8 @@ static bool step(const view *v, dw_text piece, size_t *at)
         return true;
     }
     /* The blank that some tokenizers put in front of a text. */
-    if (!*at && piece.len && piece.ptr[0] == ' ' && piece.len - 1 <= left &&
-        !memcmp(v->text.ptr, piece.ptr + 1, piece.len - 1)) {
+    if (fresh && piece.len && piece.ptr[0] == ' ' && piece.len - 1 <= left &&
+        !memcmp(v->text.ptr + *at, piece.ptr + 1, piece.len - 1)) {
         *at += piece.len - 1;
         return true;
     }
@@ -44,9 +45,10 @@ static bool align(const dw_tokenizer *t, const view *v, const dw_ids *ids, size_
         dw_buf_clear(&piece);
         fits = !dw_tokenizer_piece(t, ids->id[i], &piece, &err);
         /* Added tokens may take the white space around them. */
-        if (fits && !step(v, dw_buf_text(&piece), &at)) {
+        const bool fresh = i == first || dw_tokenizer_is_special(t, ids->id[i - 1]);
+        if (fits && !step(v, dw_buf_text(&piece), fresh, &at)) {
             at += dw_jchars_lead(v->text.ptr + at, v->text.len - at);
-            fits = step(v, dw_buf_text(&piece), &at);
+            fits = step(v, dw_buf_text(&piece), fresh, &at);
         }
         ends[i - first] = v->from ? v->from[at] : at;
     }
@@ -55,8 +57,9 @@ static bool align(const dw_tokenizer *t, const view *v, const dw_ids *ids, size_
     return fits && at == v->text.len;
 }
 
-/* NFC of the text, in pieces that begin at ASCII characters: those never join what is before. */
-static dw_status compose(dw_text text, view *out, dw_err *err)
+/* A normal form of the text, in pieces that begin at ASCII characters: those never join what is
+ * before. */
+static dw_status compose(dw_unicode_form form, dw_text text, view *out, dw_err *err)
 {
     size_t cap = 0;
     for (size_t from = 0, to; from < text.len; from = to) {
@@ -64,7 +67,7 @@ static dw_status compose(dw_text text, view *out, dw_err *err)
             to++;
         const size_t had = out->text.len;
         const dw_text part = {text.ptr + from, to - from};
-        DW_TRY(dw_unicode_nfc(part, &out->text, err));
+        DW_TRY(dw_unicode_to_form(form, part, &out->text, err));
         const dw_text now = {out->text.ptr + had, out->text.len - had};
         const bool same = dw_text_eq(part, now);
         for (size_t i = had; i < out->text.len; i++) {
@@ -83,15 +86,19 @@ static dw_status find_ends(const dw_tokenizer *t, dw_text text, const dw_ids *id
     view v = {.text = {(char *)(uintptr_t)text.ptr, text.len, 0}};
     if (align(t, &v, ids, first, ends))
         return DW_OK;
-    v = (view){{0}, NULL};
-    dw_status st = compose(text, &v, err);
-    if (!st && !align(t, &v, ids, first, ends))
-        st = dw_fail(err, DW_E_INPUT,
-                     "the tokenizer changes the text in a way that hides which token is whose: "
-                     "no mask");
-    dw_buf_finish(&v.text);
-    dw_free(v.from);
-    return st;
+    static const dw_unicode_form form[] = {DW_UNICODE_NFC, DW_UNICODE_NFKC};
+    for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
+        v = (view){{0}, NULL};
+        const dw_status st = compose(form[i], text, &v, err);
+        const bool found = !st && align(t, &v, ids, first, ends);
+        dw_buf_finish(&v.text);
+        dw_free(v.from);
+        if (st || found)
+            return st;
+    }
+    return dw_fail(err, DW_E_INPUT,
+                   "the tokenizer changes the text in a way that hides which token is whose: no "
+                   "mask");
 }
 
 /* ---- marks to tokens ---- */
