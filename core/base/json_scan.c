@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "base/alloc.h"
 #include "base/hash.h"
 
@@ -101,9 +105,21 @@ static dw_status escape(scan *s)
 {
     const char *p = s->text + s->at;
     size_t left = s->n - s->at;
-    if (left >= 2 && p[1] && strchr("\"\\/bfnrt", p[1])) {
-        s->at += 2;
-        return DW_OK;
+    if (left >= 2) {
+        switch (p[1]) {
+        case 'n':
+        case '"':
+        case '\\':
+        case '/':
+        case 'b':
+        case 'f':
+        case 'r':
+        case 't':
+            s->at += 2;
+            return DW_OK;
+        default:
+            break;
+        }
     }
     if (left < 2 || p[1] != 'u')
         return bad(s, s->at, "unknown escape in a string");
@@ -124,27 +140,63 @@ static dw_status escape(scan *s)
     return DW_OK;
 }
 
+/* How many bytes at p are plain in a string: printing ASCII, no quote, no backslash. (Where it
+ * stops at a 0x7f the caller steps over it.) */
+static size_t plain(const char *p, const char *end)
+{
+    const char *q = p;
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
+                  low = _mm_set1_epi8(0x20);
+    for (; end - q >= 16; q += 16) {
+        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)q);
+        /* signed: bytes from 0x80 on are below 0x20, too */
+        const __m128i odd =
+            _mm_or_si128(_mm_cmplt_epi8(x, low),
+                         _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash)));
+        const int bits = _mm_movemask_epi8(odd);
+        if (bits)
+            return (size_t)(q - p) + (size_t)__builtin_ctz((unsigned)bits);
+    }
+#endif
+    while (q < end && *q >= 0x20 && *q < 0x7f && *q != '"' && *q != '\\')
+        q++;
+    return (size_t)(q - p);
+}
+
+/* Length of a character of two bytes or more, or 0: dw_utf8_len with what is usual first. */
+static size_t wide(const char *p, const char *end)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    if (end - p >= 2 && u[0] >= 0xc2 && u[0] <= 0xdf && (u[1] & 0xc0) == 0x80)
+        return 2;
+    return (size_t)dw_utf8_len(p, (size_t)(end - p));
+}
+
 static dw_status string(scan *s)
 {
-    size_t open = s->at++;
-    while (s->at < s->n) {
-        unsigned char c = (unsigned char)s->text[s->at];
+    const size_t open = s->at++;
+    const char *p = s->text + s->at, *end = s->text + s->n;
+    while (p += plain(p, end), p < end) {
+        const unsigned char c = (unsigned char)*p;
+        size_t len = 1;
+        s->at = (size_t)(p - s->text);
         if (c == '"') {
             s->at++;
             return DW_OK;
         }
         if (c == '\\') {
             DW_TRY(escape(s));
-        } else if (c < 0x20) {
-            return bad(s, s->at, "control character 0x%02x in a string must be escaped", c);
-        } else if (c < 0x80) {
-            s->at++;
-        } else {
-            int len = dw_utf8_len(s->text + s->at, s->n - s->at);
-            if (!len)
-                return bad(s, s->at, "byte 0x%02x is not UTF-8", c);
-            s->at += (size_t)len;
+            p = s->text + s->at;
+            continue;
         }
+        if (c < 0x20)
+            return bad(s, s->at, "control character 0x%02x in a string must be escaped", c);
+        if (c >= 0x80)
+            len = wide(p, end);
+        if (!len)
+            return bad(s, s->at, "byte 0x%02x is not UTF-8", c);
+        p += len;
     }
     return bad(s, open, "string is never closed");
 }
@@ -217,12 +269,26 @@ static dw_status literal(scan *s, const char *word)
 
 static dw_status value(scan *s);
 
+enum { FEW = 24 }; /* keys that are sorted without a call for each comparison */
+
 static int by_hash(const void *a, const void *b)
 {
     const key_seen *x = a, *y = b;
     if (x->hash != y->hash)
         return x->hash < y->hash ? -1 : 1;
     return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void sort_few(key_seen *k, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const key_seen x = k[i];
+        size_t j = i;
+        for (; j > 0 && (k[j - 1].hash > x.hash || (k[j - 1].hash == x.hash && k[j - 1].at > x.at));
+             j--)
+            k[j] = k[j - 1];
+        k[j] = x;
+    }
 }
 
 static dw_status unique(scan *s, size_t first)
@@ -233,7 +299,10 @@ static dw_status unique(scan *s, size_t first)
         return DW_OK;
     }
     key_seen *k = s->key + first;
-    qsort(k, n, sizeof *k, by_hash);
+    if (n > FEW)
+        qsort(k, n, sizeof *k, by_hash);
+    else
+        sort_few(k, n);
     for (size_t i = 1; i < n; i++)
         if (k[i].hash == k[i - 1].hash) {
             size_t at = k[i].at, from = s->at;

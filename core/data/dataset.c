@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "data/jsonl.h"
@@ -45,6 +46,8 @@ static void count_row(dw_data_counts *c, const dw_draft *w, size_t n_id)
     c->margins += w->has_margin;
     c->gold += w->has_gold;
     c->teacher_prompts += w->has_teacher_prompt;
+    c->talks += w->talk;
+    c->split_messages += w->split_messages;
 }
 
 /* The lengths that tell rows of the same ids apart. */
@@ -111,11 +114,32 @@ static void keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, u
         id += w->answer[i].n;
     }
     r->teacher_prompt = w->has_teacher_prompt ? id : NULL;
+    size_t n_said = (size_t)(id - r->prompt) - w->n_prompt, said = 0;
+    if (w->masked)
+        r->mask = keep(d, l->reader.mask.ptr + w->n_prompt, n_said);
+    for (size_t i = 0; i < n_said; i++)
+        said += !r->mask || r->mask[i];
+    d->counts.trained += said;
     r->hash = dw_hash64(ids->id, ids->n * sizeof *ids->id) ^ shape_hash(w);
     count_row(&d->counts, w, ids->n);
 }
 
 /* ---- one row ---- */
+
+/* Whether every answer has a token that is trained on; of texts nothing predicts the first one. */
+static bool teaches(const loader *l, const dw_draft *w)
+{
+    const char *mask = w->masked ? l->reader.mask.ptr + w->n_prompt : NULL;
+    for (size_t i = 0; mask && i < w->n_answer; i++) {
+        bool any = false;
+        for (size_t k = l->reader.s->type == DW_TEXTS; k < w->answer[i].n; k++)
+            any |= mask[k] != 0;
+        if (!any)
+            return false;
+        mask += w->answer[i].n;
+    }
+    return true;
+}
 
 /* Counts rows that cannot be used although nothing is wrong with how they are written. */
 static bool is_useless(loader *l, const dw_draft *w)
@@ -160,6 +184,10 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
     if (is_useless(l, &w))
         return DW_OK;
     DW_TRY(dw_row_encode(&l->reader, &w, err));
+    if (!teaches(l, &w))
+        return dw_fail(err, DW_E_INPUT,
+                       "the assistant says nothing in it, so there is no token to train on "
+                       "(loss_on = \"all\" trains on every message)");
     /* Of a text nothing predicts the first token. */
     size_t least = l->reader.s->type == DW_TEXTS ? 2 : 1;
     for (size_t i = 0; i < w.n_answer; i++)
@@ -177,11 +205,7 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
 static void locate(const dw_rows *in, dw_text raw, size_t at, dw_err *err)
 {
     uint32_t line, column;
-    dw_rows_where(in, &line, &column);
-    for (size_t i = 0; i < at && i < raw.len; i++) {
-        line += raw.ptr[i] == '\n';
-        column = raw.ptr[i] == '\n' ? 1 : column + 1;
-    }
+    dw_rows_place(in, raw, at, &line, &column);
     dw_err_prefix(err, "%s:%u:%u", dw_rows_name(in), line, column);
 }
 
@@ -265,15 +289,29 @@ static dw_status check_named(const loader *l, dw_err *err)
     return DW_OK;
 }
 
+/* Another template makes other rows out of the same file. */
+static dw_status hash_file(dw_sha256 *sha, const char *path, dw_err *err)
+{
+    dw_buf text = {0};
+    dw_status st = dw_file_read(path, DW_CHAT_TEMPLATE_MAX, &text, err);
+    if (st >= 0)
+        dw_sha256_add(sha, text.ptr, text.len);
+    dw_buf_finish(&text);
+    return st;
+}
+
 static dw_status take_files(loader *l, dw_err *err)
 {
     const dw_data_counts *c = &l->d->counts;
     dw_sha256 *sha = dw_sha256_create();
     const dw_data_spec *s = l->reader.s;
     dw_status st = dw_row_reader_open(&l->reader, err);
+    if (s->template_file && st >= 0)
+        st = hash_file(sha, s->template_file, err);
     for (size_t i = 0; i < s->n_file && !st; i++)
         st = take_file(l, (uint32_t)i, sha, err);
     dw_sha256_hex(sha, l->d->hash);
+    l->d->counts.turn_end = l->reader.turn_end;
     if (!st && !l->d->n)
         st = dw_fail(err, DW_E_INPUT,
                      "%s%s: no row of %s is left (%llu bad, %llu too long, %llu with an empty "
@@ -370,6 +408,8 @@ void dw_data_counts_print(const dw_data_counts *c, const char *name, dw_buf *out
         {c->margins, "with a margin"},
         {c->gold, "with a gold answer"},
         {c->teacher_prompts, "with a prompt for the teacher"},
+        {c->talks, "of messages, written with the chat template"},
+        {c->split_messages, "with the prompt inside, split behind the messages both halves share"},
     };
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)
         if (line[i].n)
