@@ -47,7 +47,7 @@ dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t
         }
         put_dims(&list, e->dim, e->n_dim);
         dw_buf_adds(&list, ", wanted ");
-        uint64_t dim[2];
+        uint64_t dim[8] = {0};
         dw_slice_dims(s, dim);
         put_dims(&list, dim, s->n_dim);
     }
