@@ -47,7 +47,7 @@ dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t
         }
         put_dims(&list, e->dim, e->n_dim);
         dw_buf_adds(&list, ", wanted ");
-        uint64_t dim[2];
+        uint64_t dim[8] = {0};
         dw_slice_dims(s, dim);
         put_dims(&list, dim, s->n_dim);
     }
@@ -81,8 +81,10 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
         size_t at = 0;
         while (isfinite(v[at]))
             at++;
+        const size_t cols = slice[i].cols; /* the element of the file */
         return dw_fail(err, DW_E_INPUT, "tensor \"%s\" holds %g at element %zu", e->name,
-                       (double)v[at], at);
+                       (double)v[at],
+                       slice[i].transposed ? at % cols * slice[i].rows + at / cols : at);
     }
     return DW_OK;
 }
