@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/json_build.h"
 #include "base/json_scan.h"
 
 /* A dw_json is a cJSON node. cJSON ends strings at NUL, so U+0000 travels through it as the
@@ -126,7 +127,8 @@ dw_status dw_json_read(const char *path, size_t max_bytes, dw_json **out, dw_err
 
 void dw_json_free(dw_json *root)
 {
-    cJSON_Delete((cJSON *)(void *)root);
+    if (!dw_json_build_free(root))
+        cJSON_Delete((cJSON *)(void *)root);
 }
 
 dw_json_type dw_json_kind(const dw_json *v)

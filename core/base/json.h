@@ -35,6 +35,10 @@ dw_status dw_json_parse(const char *text, size_t n, int max_depth, int first_lin
                         dw_err *err);
 /* Reads and parses a whole file of at most max_bytes; messages start with `path`. */
 dw_status dw_json_read(const char *path, size_t max_bytes, dw_json **out, dw_err *err);
+/* The same tree of the same text, in one pass and one block of memory: for rows, of which there are
+ * many. dw_json_parse stays the measure; the tests compare them. */
+dw_status dw_json_parse_row(const char *text, size_t n, int max_depth, int first_line,
+                            dw_json **out, dw_err *err);
 void dw_json_free(dw_json *root); /* accepts NULL */
 
 dw_json_type dw_json_kind(const dw_json *v);

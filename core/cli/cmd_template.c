@@ -9,6 +9,7 @@
 #include "cli/cmd.h"
 #include "cli/rows.h"
 #include "cli/show_tokens.h"
+#include "model/model.h"
 #include "text/chat.h"
 
 enum { BATCH_ROWS = 64, MAX_TEMPLATE = 1 << 20 };
@@ -165,12 +166,12 @@ static dw_status open_chat(settings *s, const char *dir, const char *file, dw_er
 {
     const bool model = strcmp(dir, "-") != 0;
     if (model)
-        DW_TRY(dw_tokenizer_load(dir, &s->t, err));
+        DW_TRY(dw_model_words(dir, &s->t, err));
     if (file)
         return open_file(s, file, dir, err);
     if (!model)
         return dw_fail(err, DW_E_USAGE, "a template without a model: give --template FILE");
-    DW_TRY(dw_chat_load(dir, s->t, &s->chat, err));
+    DW_TRY(dw_model_words_chat(dir, s->t, &s->chat, err));
     if (s->chat)
         return DW_OK;
     return dw_fail(err, DW_E_INPUT,

@@ -83,6 +83,8 @@ int main(int argc, char **argv)
 {
     dw_err err = {{0}};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file too large is an error of its write, with a line that says so */
     if (argc < 2) {
         print_help(stderr);
         return -DW_E_USAGE;

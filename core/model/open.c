@@ -250,7 +250,11 @@ static dw_status read_words(dw_model *m, const char *dir, struct dw_gguf *g, dw_
     if (!g || strcmp(dir, m->dir) != 0)
         return dw_tokenizer_load(dir, &m->tokenizer, err);
     dw_source *s = m->source;
-    DW_TRY(dw_gguf_tokenizer(g, &s->tokenizer, &s->tokenizer_config, err));
+    dw_status st = dw_gguf_tokenizer(g, &s->tokenizer, &s->tokenizer_config, err);
+    if (st < 0) {
+        dw_err_prefix(err, "%s", dir);
+        return st;
+    }
     return dw_tokenizer_parse(dw_buf_text(&s->tokenizer), dw_buf_text(&s->tokenizer_config), dir,
                               &m->tokenizer, err);
 }
@@ -297,6 +301,8 @@ static dw_status read_config(plan *p, dw_err *err)
     const char *path = g ? p->dir : dw_path_join(&a, p->dir, "config.json");
     dw_status st =
         g ? dw_gguf_config(g, &p->config, err) : dw_file_read(path, CONFIG_BYTES, &p->config, err);
+    if (g && st < 0)
+        dw_err_prefix(err, "%s", path);
     if (st == DW_OK) {
         st = dw_json_parse(p->config.ptr, p->config.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
         if (st == DW_OK)

@@ -106,8 +106,10 @@ static dw_status normalize_all(dw_vocab *v, dw_added_token *all, size_t n, const
         if (!st && !to.len)
             st = dw_fail(err, DW_E_INPUT, "added_tokens[%zu]: the normalizer leaves nothing of %s",
                          i, dw_vocab_quoted(all[i].content).text);
-        if (!st && !dw_text_eq(to, all[i].content))
+        if (!st && !dw_text_eq(to, all[i].content)) {
             all[i].content = (dw_text){dw_arena_strndup(&v->arena, to.ptr, to.len), to.len};
+            dw_vocab_show(v, all[i].id, all[i].content);
+        }
     }
     dw_normalize_scratch_finish(&scratch);
     return st;
@@ -267,12 +269,13 @@ bool dw_added_next(dw_added_finder *f, dw_added_match *out)
         if ((t->special && f->mode == DW_ADDED_PLAIN) ||
             (t->single_word && !stands_alone(f->text, m.start, m.end)))
             continue;
-        /* White space that an earlier rstrip took is gone, and a token that began in it, too. */
+        /* White space that an earlier rstrip took is gone, but a token that begins in it counts,
+         * unless lstrip leaves nothing of it. */
+        strip(t, f->text, f->done, &m);
         if (m.start < f->done)
             m.start = f->done;
-        if (m.end <= f->done)
+        if (t->lstrip && m.start >= m.end)
             continue;
-        strip(t, f->text, f->done, &m);
         f->done = m.end;
         *out = m;
         return true;

@@ -35,7 +35,9 @@ dw_status dw_added_read(dw_added *a, dw_vocab *v, const dw_json *array, const dw
 void dw_added_finish(dw_added *a);
 
 typedef struct dw_added_match {
-    size_t start, end; /* with the white space that lstrip and rstrip take */
+    /* With the white space that lstrip and rstrip take. What lies between one match's end and the
+     * next one's start is text; after a token inside white space that was taken, end < start. */
+    size_t start, end;
     int32_t id;
 } dw_added_match;
 

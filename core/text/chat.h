@@ -24,6 +24,9 @@ dw_status dw_chat_parse(dw_text tmpl, const char *name, const dw_tokenizer *t,
  * list of {name, template}: "default", and "tool_use" for requests with tools). *out is NULL, with
  * DW_OK, when there is none. */
 dw_status dw_chat_load(const char *dir, const dw_tokenizer *t, dw_chat **out, dw_err *err);
+/* From tokenizer_config.json's object alone; *out as above. */
+dw_status dw_chat_of_config(const dw_json *config, const char *name, const dw_tokenizer *t,
+                            dw_chat **out, dw_err *err);
 void dw_chat_free(dw_chat *c); /* accepts NULL */
 /* Does the template say itself, with {% generation %}, what the assistant wrote? */
 bool dw_chat_has_generation(const dw_chat *c);

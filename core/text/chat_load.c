@@ -116,6 +116,13 @@ static dw_status read_if_there(const char *path, dw_json **out, dw_err *err)
     return dw_file_exists(path) ? dw_json_read(path, MAX_FILE, out, err) : DW_OK;
 }
 
+dw_status dw_chat_of_config(const dw_json *config, const char *name, const dw_tokenizer *t,
+                            dw_chat **out, dw_err *err)
+{
+    *out = NULL;
+    return from_config(config, name, t, out, err);
+}
+
 dw_status dw_chat_load(const char *dir, const dw_tokenizer *t, dw_chat **out, dw_err *err)
 {
     dw_arena a = {0};

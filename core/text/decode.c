@@ -23,7 +23,7 @@ dw_status dw_tokenizer_piece(const dw_tokenizer *t, int32_t id, dw_buf *out, dw_
     if (t->vocab.byte_level)
         dw_buf_add(out, e->bytes.ptr, e->bytes.len);
     else
-        dw_detok_piece(&t->decoder, e->token, out);
+        dw_detok_piece(&t->decoder, e->shown, out);
     return DW_OK;
 }
 
@@ -87,7 +87,7 @@ dw_status dw_tok_stream_push(dw_tok_stream *s, int32_t id, dw_buf *out, dw_err *
     if (s->skip_special && dw_tokenizer_is_special(s->t, id))
         return DW_OK;
     DW_TRY(find(s->t, id, &e, err));
-    return dw_detok_push(&s->run, e->token, out, err);
+    return dw_detok_push(&s->run, e->shown, out, err);
 }
 
 dw_status dw_tok_stream_end(dw_tok_stream *s, dw_buf *out, dw_err *err)

@@ -55,19 +55,24 @@ static void put_space(reader *r, bool negated)
                     negated ? "[^\\x{09}-\\x{0d}\\x{85}\\p{Z}]" : "[\\x{09}-\\x{0d}\\x{85}\\p{Z}]");
 }
 
-/* \p{X}, at[0..n), with its late characters. What a class must not hold stays as it is there. */
-static void put_property(reader *r, const char *at, size_t n, dw_text name)
+/* From 10.40 on PCRE2 takes a script's name for all characters that are also used with it. */
+#if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
+#define SCRIPT "sc:"
+#else
+#define SCRIPT ""
+#endif
+
+/* \p{X} with its late characters, except where a class must not hold them. */
+static void put_property(reader *r, dw_text name, bool negated)
 {
-    bool negated = (at[1] == 'P') != (at[3] == '^');
-    if (!r->late || (r->in_class && negated)) {
-        dw_buf_add(r->out, at, n);
-        return;
-    }
-    if (!r->in_class)
+    bool late = r->late && !(r->in_class && negated), script = name.len > 2;
+    if (late && !r->in_class)
         dw_buf_adds(r->out, negated ? "[^" : "[");
-    dw_buf_printf(r->out, "\\p{%.*s}", (int)name.len, name.ptr);
-    dw_unicode_put_late(name, r->out);
-    if (!r->in_class)
+    dw_buf_printf(r->out, "\\%c{%s%.*s}", negated && (!late || r->in_class) ? 'P' : 'p',
+                  script ? SCRIPT : "", (int)name.len, name.ptr);
+    if (late)
+        dw_unicode_put_late(name, r->out);
+    if (late && !r->in_class)
         dw_buf_addc(r->out, ']');
 }
 
@@ -87,7 +92,8 @@ static dw_status property(reader *r, const char *at, dw_err *err)
         name++;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (dw_text_is((dw_text){name, (size_t)(close - name)}, known[i])) {
-            put_property(r, at, (size_t)(close + 1 - at), (dw_text){name, (size_t)(close - name)});
+            put_property(r, (dw_text){name, (size_t)(close - name)},
+                         (at[1] == 'P') != (at[3] == '^'));
             r->p = close + 1;
             return DW_OK;
         }

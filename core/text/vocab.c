@@ -39,6 +39,17 @@ static void make_room(dw_vocab *v, int32_t id)
     v->n = id + 1;
 }
 
+void dw_vocab_show(dw_vocab *v, int32_t id, dw_text shown)
+{
+    dw_vocab_entry *e = &v->entry[id];
+    dw_buf bytes = {0};
+    e->shown = e->bytes = shown;
+    e->spelled = v->byte_level && shown.len > 0 && dw_unicode_to_bytes(shown, &bytes);
+    if (e->spelled)
+        e->bytes = (dw_text){dw_arena_strndup(&v->arena, bytes.ptr, bytes.len), bytes.len};
+    dw_buf_finish(&bytes);
+}
+
 dw_status dw_vocab_add(dw_vocab *v, dw_text token, int64_t id, const char *where, dw_err *err)
 {
     int64_t had;
@@ -60,12 +71,7 @@ dw_status dw_vocab_add(dw_vocab *v, dw_text token, int64_t id, const char *where
         return dw_fail(err, DW_E_INPUT, "%s: %s and %s have the same id %lld", where,
                        dw_vocab_quoted(e->token).text, dw_vocab_quoted(token).text, (long long)id);
     e->token = (dw_text){dw_arena_strndup(&v->arena, token.ptr, token.len), token.len};
-    dw_buf bytes = {0};
-    e->spelled = v->byte_level && token.len > 0 && dw_unicode_to_bytes(token, &bytes);
-    e->bytes = e->token;
-    if (e->spelled)
-        e->bytes = (dw_text){dw_arena_strndup(&v->arena, bytes.ptr, bytes.len), bytes.len};
-    dw_buf_finish(&bytes);
+    dw_vocab_show(v, (int32_t)id, e->token);
     dw_map_put(&v->by_token, e->token, id);
     return DW_OK;
 }

@@ -12,6 +12,7 @@ enum { DW_VOCAB_MAX_ID = (1 << 22) - 1 };
 
 typedef struct dw_vocab_entry {
     dw_text token; /* as the file spells it; ptr is NULL where no token has this id */
+    dw_text shown; /* what a decoder gets: of a normalized added token its normal form */
     dw_text bytes; /* what it stands for */
     bool special;  /* a special added token */
     bool spelled;  /* byte-level: written in the byte alphabet, so merging can reach it */
@@ -34,6 +35,8 @@ dw_status dw_vocab_read(dw_vocab *v, const dw_json *object, dw_err *err);
 dw_status dw_vocab_read_scored(dw_vocab *v, const dw_json *array, double **score, dw_err *err);
 /* A token from outside the model's vocabulary, or one that is in it already under this id. */
 dw_status dw_vocab_add(dw_vocab *v, dw_text token, int64_t id, const char *where, dw_err *err);
+/* Sets what a token is shown as; the text must live as long as the vocabulary. */
+void dw_vocab_show(dw_vocab *v, int32_t id, dw_text shown);
 int32_t dw_vocab_find(const dw_vocab *v, dw_text token); /* -1: none */
 void dw_vocab_finish(dw_vocab *v);
 

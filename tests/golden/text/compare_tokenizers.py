@@ -112,20 +112,31 @@ def dowel(args, folder, options, rows):
     return [json.loads(line) for line in p.stdout.split("\n") if line]
 
 
+NOWHERE = "\U0010fffd" * 9
+
+
 class Oracle:
     """Hugging Face's tokenizer, with one thing changed: its Unigram model finds special tokens in
-    any text, because they are pieces of the model. dowel cuts them out only where it is asked to,
-    so the pieces get a spelling that no text has, and ids of added tokens are mapped back."""
+    any text, because they are pieces of the model; so does BPE with ignore_merges. dowel takes them
+    only where it is asked to, so the pieces get a spelling that no text has, and ids of added
+    tokens are mapped back."""
 
     def __init__(self, data):
         data = copy.deepcopy(data)
         self.decoder = Tokenizer.from_str(json.dumps(data))
         self.ids = {}
-        if data["model"]["type"] == "Unigram":
-            hidden = {t["content"] for t in data["added_tokens"] if t["special"]}
-            for piece in data["model"]["vocab"]:
-                if piece[0] in hidden:
-                    piece[0] = "\U0010fffd" * 9 + piece[0]
+        hidden = {t["content"] for t in data["added_tokens"] if t["special"]}
+        model = data["model"]
+        if model["type"] == "Unigram" or model.get("ignore_merges"):
+            if model["type"] == "Unigram":
+                model["vocab"] = [[NOWHERE * (t in hidden) + t, s] for t, s in model["vocab"]]
+            else:
+                for merge in model["merges"]:
+                    left, right = merge.split(" ") if isinstance(merge, str) else merge
+                    hidden -= {left, right, left + right}
+                model["vocab"] = {NOWHERE * (t in hidden) + t: i for t, i in model["vocab"].items()}
+                unk = model.get("unk_token")
+                model["unk_token"] = NOWHERE + unk if unk in hidden else unk
             self.encoder = Tokenizer.from_str(json.dumps(data))
             self.ids = {self.encoder.token_to_id(t["content"]): t["id"]
                         for t in data["added_tokens"]}

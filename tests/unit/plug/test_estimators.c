@@ -294,6 +294,26 @@ static void test_missing_end(void **state)
     }
 }
 
+/* A missing score stays missing, whatever stands in the place of the score of a missing end. */
+static void test_missing_end_unscored(void **state)
+{
+    fixture *f = *state;
+    credits c;
+    dw_instance *i = instance_make(
+        f, "group", "{\"scale\":\"none\",\"missing_eos\":\"replace\",\"missing_eos_value\":-1}",
+        NULL);
+    batch *t = batch_make(&f->arena, 3, (uint32_t[]){1, 1, 1});
+    credit_put(column(&f->arena, t, DOWEL_REWARD, false), 3, (double[]){NAN, 1, 3});
+    t->stop[0] = DOWEL_STOP_LENGTH;
+    t->stop[1] = t->stop[2] = DOWEL_STOP_EOS;
+    for (int s = 0; s < 3; s++)
+        t->group[s] = 0;
+    credit_of(i, t, 0, &c);
+    credit_expect(&c, (double[]){0, -1, 1}, 3, 1e-12);
+    assert_int_equal(c.keep[0], 0);
+    dw_instance_destroy(i);
+}
+
 /* Statistics are of all scores so far, as they came; they survive a save. */
 static void test_running_normaliser(void **state)
 {
@@ -582,6 +602,7 @@ int main(void)
         cmocka_unit_test(test_needs),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_missing_end),
+        cmocka_unit_test(test_missing_end_unscored),
         cmocka_unit_test(test_running_normaliser),
         cmocka_unit_test(test_returns),
         cmocka_unit_test(test_returns_baselines),

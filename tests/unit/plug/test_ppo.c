@@ -273,6 +273,20 @@ static void test_lagrangian(void **state)
     }
 }
 
+/* The mix of an answer on which the cost alone has an opinion is that cost: taken out of it again,
+ * 0 is left, which nobody said. */
+static void test_lagrangian_missing(void **state)
+{
+    fixture *f = *state;
+    credits c;
+    dw_instance *i = instance_make(f, "ppo_lag", LAG "}", NULL);
+    batch *t = constrained(&f->arena);
+    credit_put((double *)t->col[DOWEL_REWARD].x, 3, (double[]){-1, NAN, 0.5});
+    credit_of(i, t, 2, &c);
+    assert_int_equal(c.keep[0], 0);
+    dw_instance_destroy(i);
+}
+
 /* With rewards and costs of 0, what is left is the divergence, at the same weight whatever the
  * multiplier is. */
 static void test_lagrangian_kl_weight(void **state)
@@ -529,6 +543,7 @@ int main(void)
         cmocka_unit_test(test_whitening),
         cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_lagrangian),
+        cmocka_unit_test(test_lagrangian_missing),
         cmocka_unit_test(test_lagrangian_kl_weight),
         cmocka_unit_test(test_lagrangian_state),
         cmocka_unit_test(test_b7_a2po),
