@@ -47,7 +47,7 @@ static int teardown(void **state)
     return test_root_remove(state);
 }
 
-/* NULL where the template is a vendor's and is not there. */
+/* SmolLM2's template is its vendor's: it comes out of the model's file. */
 static dw_chat *chat_of(const char *name)
 {
     dw_err err = {{0}};
@@ -170,8 +170,6 @@ static void replay(const char *name, size_t least)
 {
     dw_chat *chat = chat_of(name);
     size_t n = 0;
-    if (!chat)
-        skip();
     for (const dw_json *c = dw_json_first(golden); c; c = dw_json_next(c)) {
         bool all = !strcmp(text_of(c, "loss_on"), "all");
         if (strcmp(text_of(c, "template"), name) != 0)
@@ -213,7 +211,12 @@ static void smollm2(void **state)
 
 int main(void)
 {
+    /* The last one needs a vendor's file. */
     const struct CMUnitTest tests[] = {cmocka_unit_test(turns), cmocka_unit_test(script),
                                        cmocka_unit_test(thinker), cmocka_unit_test(smollm2)};
-    return cmocka_run_group_tests(tests, setup, teardown);
+    bool vendor = getenv("DOWEL_SMOLLM2_GGUF") != NULL;
+    if (!vendor)
+        puts("# skipped: smollm2 (DOWEL_SMOLLM2_GGUF names no file)");
+    return _cmocka_run_group_tests("tests", tests, sizeof tests / sizeof *tests - !vendor, setup,
+                                   teardown);
 }
