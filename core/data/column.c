@@ -213,6 +213,15 @@ const char *dw_column_field(const dw_column_plan *p)
     return !p->lua && p->n == 1 ? p->piece[0].field : NULL;
 }
 
+/* A cell of a table that holds JSON stands for it; any other stays the text it is. */
+static void read_cell(const dw_json **out, dw_json **own)
+{
+    dw_err no;
+    dw_text t = dw_json_kind(*out) == DW_JSON_STRING ? dw_json_str(*out) : (dw_text){0};
+    if (t.len && dw_json_parse(t.ptr, t.len, DW_JSON_DEPTH_ROW, 1, own, &no) >= 0)
+        *out = *own;
+}
+
 dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
                          const dw_json **out, dw_json **own, size_t *at, dw_err *err)
 {
@@ -224,6 +233,8 @@ dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_r
         if (!*out)
             return dw_column_missing(row->json, field, err);
         *at = dw_column_at(a, row->raw, field);
+        if (row->table)
+            read_cell(out, own);
         return DW_OK;
     }
     dw_column_text text;
@@ -240,6 +251,8 @@ bool dw_column_there(const dw_column_plan *p, const dw_column_row *row)
 {
     const char *field = dw_column_field(p);
     const dw_json *v = field ? dw_json_path(row->json, field) : NULL;
+    if (row->table && v && dw_json_kind(v) == DW_JSON_STRING && !dw_json_str(v).len)
+        return false;
     return !field || (v && dw_json_kind(v) != DW_JSON_NULL);
 }
 

@@ -22,6 +22,7 @@ typedef struct dw_column_row {
     const dw_json *json; /* an object */
     dw_row_fn fn;
     void *fn_ctx;
+    bool table; /* every value is a string: numbers and lists are read from it, "" is nothing */
 } dw_column_row;
 
 /* Parts of a text, in the arena. */

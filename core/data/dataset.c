@@ -229,7 +229,7 @@ static dw_status take_row(loader *l, const dw_rows *in, dw_text raw, uint32_t fi
 {
     dw_json *json;
     DW_TRY(dw_rows_parse(in, raw, &json, err));
-    dw_column_row row = {raw, json, l->fn, l->fn_ctx};
+    dw_column_row row = {raw, json, l->fn, l->fn_ctx, dw_rows_is_table(in)};
     size_t at = 0;
     dw_status st;
     if (dw_json_kind(json) != DW_JSON_OBJECT)

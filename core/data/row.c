@@ -92,7 +92,8 @@ dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err)
 {
     const dw_data_spec *s = r->s;
     r->turn_end = -1;
-    r->before = dw_tokenizer_before(r->t, &r->n_before);
+    if (r->t)
+        r->before = dw_tokenizer_before(r->t, &r->n_before);
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
         if (dw_data_has(s->type, (dw_data_column)c))
             DW_TRY(dw_column_compile(&r->keep, &s->column[c], default_field((dw_data_column)c),
@@ -102,7 +103,7 @@ dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err)
         dw_column c = {.field = s->field[i]};
         DW_TRY(dw_column_compile(&r->keep, &c, s->field[i], &r->field[i], err));
     }
-    if (s->type == DW_STEPS) {
+    if (s->type == DW_STEPS && r->t) {
         const char *sep = s->separator ? s->separator : "\n";
         DW_TRY(dw_tokenizer_encode(r->t, (dw_text){sep, strlen(sep)}, DW_TOK_PARSE_SPECIAL,
                                    &r->separator, err));

@@ -52,7 +52,8 @@ typedef struct dw_draft {
     bool masked; /* r->mask says what is trained */
 } dw_draft;
 
-/* Compiles the columns and encodes the separator; s, t and limit are set. */
+/* Compiles the columns and encodes the separator; s, t and limit are set. t may be NULL where
+ * nothing is encoded. */
 dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err);
 void dw_row_reader_close(dw_row_reader *r);
 
