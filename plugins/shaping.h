@@ -89,7 +89,7 @@ static inline bool shaping_uses(const dowel_batch *in, const dowel_credit *out, 
 static inline double shaping_eos(const struct shaping *o, const dowel_batch *in, uint32_t s,
                                  double r)
 {
-    if (!in->stop || in->stop[s] != DOWEL_STOP_LENGTH)
+    if (isnan(r) || !in->stop || in->stop[s] != DOWEL_STOP_LENGTH)
         return r;
     return o->missing_eos == EOS_SUBTRACT  ? r - o->missing_eos_value
            : o->missing_eos == EOS_REPLACE ? o->missing_eos_value

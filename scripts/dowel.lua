@@ -28,11 +28,11 @@ local function word(name, kind, keys, positions)
   end
 end
 
-word("model", "model", { "path", "adapter", "init", "freeze", "trains", "optimizer", "storage" })
+word("model", "model", { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token", "storage" })
 word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
 
 local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",
-  "on_long", "shuffle" }
+  "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on" }
 for name, columns in pairs(host.columns()) do
   local keys = {}
   for _, c in ipairs(columns) do keys[#keys + 1] = c.name end

@@ -34,4 +34,4 @@ give_back() {
 
 # What building and running takes.
 base_packages="gcc libc6-dev meson ninja-build pkg-config libopenblas0-pthread libopenblas-pthread-dev liblua5.4-dev lua5.4
-libcjson-dev libpcre2-dev libutf8proc-dev libgcrypt20-dev"
+libcjson-dev libpcre2-dev libutf8proc-dev libgcrypt20-dev zlib1g-dev libzstd-dev"

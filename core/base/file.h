@@ -64,6 +64,9 @@ typedef struct dw_stage {
 dw_status dw_stage_begin(dw_stage *s, const char *final, bool replace, dw_err *err);
 dw_status dw_stage_commit(dw_stage *s, dw_err *err); /* fsyncs every file and folder; frees */
 void dw_stage_abort(dw_stage *s);                    /* removes what was written; frees */
+/* Removes from a folder what a process that was killed left of stages and files half written, and
+ * puts back what it had moved aside. Only while nobody else writes there. */
+dw_status dw_stage_clean(const char *folder, dw_err *err);
 
 dw_status dw_mkdirs(const char *path, dw_err *err);
 dw_status dw_remove_tree(const char *path, dw_err *err); /* missing is fine; follows no links */

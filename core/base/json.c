@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/file.h"
+#include "base/json_build.h"
 #include "base/json_scan.h"
 
 /* A dw_json is a cJSON node. cJSON ends strings at NUL, so U+0000 travels through it as the
@@ -37,6 +38,38 @@ static void restore_nul(cJSON *v)
     }
 }
 
+/* Walks the text beside the tree and gives odd numbers their digits, in the field that cJSON keeps
+ * for strings (and frees). */
+static void keep_spelling(cJSON *v, const char **p, const char *end)
+{
+    *p += dw_json_space(*p, end);
+    if (!cJSON_IsArray(v) && !cJSON_IsObject(v)) {
+        const size_t n = dw_json_skip(*p, end);
+        if (cJSON_IsNumber(v) && dw_json_odd_number(*p, n)) {
+            v->valuestring = cJSON_malloc(n + 1);
+            if (v->valuestring) {
+                memcpy(v->valuestring, *p, n);
+                v->valuestring[n] = 0;
+            }
+        }
+        *p += n;
+        return;
+    }
+    ++*p;
+    for (cJSON *c = v->child; c; c = c->next) {
+        *p += dw_json_space(*p, end);
+        if (cJSON_IsObject(v)) {
+            *p += dw_json_skip(*p, end);
+            *p += dw_json_space(*p, end) + 1;
+        }
+        keep_spelling(c, p, end);
+        *p += dw_json_space(*p, end);
+        *p += c->next != NULL; /* the comma */
+    }
+    *p += dw_json_space(*p, end);
+    ++*p;
+}
+
 static char *smuggle_nul(const char *text, size_t n, size_t *out_n)
 {
     char *copy = dw_alloc(n + 1);
@@ -60,9 +93,10 @@ static char *smuggle_nul(const char *text, size_t n, size_t *out_n)
 dw_status dw_json_parse(const char *text, size_t n, int max_depth, int first_line, dw_json **out,
                         dw_err *err)
 {
-    size_t nul;
+    size_t nul, odd;
     *out = NULL;
-    DW_TRY(dw_json_scan(text, n, max_depth, first_line, &nul, err));
+    DW_TRY(dw_json_scan(text, n, max_depth, first_line, &nul, &odd, err));
+    const char *spelt = odd ? text : NULL, *spelt_end = text + n;
     char *copy = nul ? smuggle_nul(text, n, &n) : NULL;
     cJSON *v = cJSON_ParseWithLength(copy ? copy : text, n);
     dw_free(copy);
@@ -70,6 +104,8 @@ dw_status dw_json_parse(const char *text, size_t n, int max_depth, int first_lin
         return dw_fail(err, DW_E_LIMIT, "line %d: out of memory while reading JSON", first_line);
     if (nul)
         restore_nul(v);
+    if (spelt)
+        keep_spelling(v, &spelt, spelt_end);
     *out = (dw_json *)(void *)v;
     return DW_OK;
 }
@@ -91,7 +127,8 @@ dw_status dw_json_read(const char *path, size_t max_bytes, dw_json **out, dw_err
 
 void dw_json_free(dw_json *root)
 {
-    cJSON_Delete((cJSON *)(void *)root);
+    if (!dw_json_build_free(root))
+        cJSON_Delete((cJSON *)(void *)root);
 }
 
 dw_json_type dw_json_kind(const dw_json *v)
@@ -189,6 +226,12 @@ dw_text dw_json_str(const dw_json *v)
     const cJSON *c = node(v);
     return (dw_text){c->valuestring,
                      c->valuedouble > 0 ? (size_t)c->valuedouble : strlen(c->valuestring)};
+}
+
+dw_text dw_json_spelling(const dw_json *v)
+{
+    const cJSON *c = node(v);
+    return c->valuestring && cJSON_IsNumber(c) ? dw_text_of(c->valuestring) : DW_TEXT("");
 }
 
 bool dw_json_int(const dw_json *v, int64_t *out)

@@ -35,6 +35,10 @@ dw_status dw_json_parse(const char *text, size_t n, int max_depth, int first_lin
                         dw_err *err);
 /* Reads and parses a whole file of at most max_bytes; messages start with `path`. */
 dw_status dw_json_read(const char *path, size_t max_bytes, dw_json **out, dw_err *err);
+/* The same tree of the same text, in one pass and one block of memory: for rows, of which there are
+ * many. dw_json_parse stays the measure; the tests compare them. */
+dw_status dw_json_parse_row(const char *text, size_t n, int max_depth, int first_line,
+                            dw_json **out, dw_err *err);
 void dw_json_free(dw_json *root); /* accepts NULL */
 
 dw_json_type dw_json_kind(const dw_json *v);
@@ -52,6 +56,9 @@ double dw_json_num(const dw_json *v);      /* of a number */
 bool dw_json_bool(const dw_json *v);       /* of a bool */
 /* Of a string. The bytes live as long as the root. */
 dw_text dw_json_str(const dw_json *v);
+/* The digits of a number as they were written, where its value does not tell them: "1.0", "-0" and
+ * integers beyond 2^53; empty for all others. */
+dw_text dw_json_spelling(const dw_json *v);
 /* A number that is an integer with |x| <= 2^53. */
 bool dw_json_int(const dw_json *v, int64_t *out);
 

@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "base/alloc.h"
 #include "base/hash.h"
 
@@ -20,7 +24,9 @@ typedef struct scan {
     const char *text;
     size_t n, at;
     int depth, max_depth, first_line;
-    size_t nul_escapes;
+    size_t nul_escapes, odd_numbers;
+    bool escaped; /* the string at hand holds a backslash */
+    dw_json_sink sink;
     key_seen *key; /* of all open objects, innermost last */
     size_t n_key, cap_key;
     dw_buf word;
@@ -54,6 +60,12 @@ size_t dw_json_space(const char *p, const char *end)
 static void space(scan *s)
 {
     s->at += dw_json_space(s->text + s->at, s->text + s->n);
+}
+
+static void tell(const scan *s, char kind, size_t from, size_t to)
+{
+    if (s->sink.part)
+        s->sink.part(s->sink.ctx, kind, s->text + from, to - from, s->escaped);
 }
 
 static int peek(const scan *s)
@@ -101,9 +113,21 @@ static dw_status escape(scan *s)
 {
     const char *p = s->text + s->at;
     size_t left = s->n - s->at;
-    if (left >= 2 && p[1] && strchr("\"\\/bfnrt", p[1])) {
-        s->at += 2;
-        return DW_OK;
+    if (left >= 2) {
+        switch (p[1]) {
+        case 'n':
+        case '"':
+        case '\\':
+        case '/':
+        case 'b':
+        case 'f':
+        case 'r':
+        case 't':
+            s->at += 2;
+            return DW_OK;
+        default:
+            break;
+        }
     }
     if (left < 2 || p[1] != 'u')
         return bad(s, s->at, "unknown escape in a string");
@@ -124,27 +148,69 @@ static dw_status escape(scan *s)
     return DW_OK;
 }
 
+/* How many bytes at p are plain in a string: printing ASCII, no quote, no backslash. (Where it
+ * stops at a 0x7f the caller steps over it.) */
+static size_t plain(const char *p, const char *end)
+{
+    const char *q = p;
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
+                  low = _mm_set1_epi8(0x20);
+    for (; end - q >= 16; q += 16) {
+        const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)q);
+        /* signed: bytes from 0x80 on are below 0x20, too */
+        const __m128i odd =
+            _mm_or_si128(_mm_cmplt_epi8(x, low),
+                         _mm_or_si128(_mm_cmpeq_epi8(x, quote), _mm_cmpeq_epi8(x, slash)));
+        const int bits = _mm_movemask_epi8(odd);
+        if (bits)
+            return (size_t)(q - p) + (size_t)__builtin_ctz((unsigned)bits);
+    }
+#endif
+    while (q < end && *q >= 0x20 && *q < 0x7f && *q != '"' && *q != '\\')
+        q++;
+    return (size_t)(q - p);
+}
+
+/* Length of a character of two bytes or more, or 0: dw_utf8_len with what is usual first. */
+static size_t wide(const char *p, const char *end)
+{
+    const unsigned char *u = (const unsigned char *)p;
+    if (end - p >= 2 && u[0] >= 0xc2 && u[0] <= 0xdf && (u[1] & 0xc0) == 0x80)
+        return 2;
+    return (size_t)dw_utf8_len(p, (size_t)(end - p));
+}
+
 static dw_status string(scan *s)
 {
-    size_t open = s->at++;
-    while (s->at < s->n) {
-        unsigned char c = (unsigned char)s->text[s->at];
+    const size_t open = s->at++;
+    const char *p = s->text + s->at, *end = s->text + s->n;
+    s->escaped = false;
+    while (p += plain(p, end), p < end) {
+        const unsigned char c = (unsigned char)*p;
+        size_t len = 1;
+        s->at = (size_t)(p - s->text);
         if (c == '"') {
             s->at++;
             return DW_OK;
         }
         if (c == '\\') {
+            s->escaped = true;
+            if (end - p > 1 && p[1] == 'n') { /* by far the most frequent */
+                p += 2;
+                continue;
+            }
             DW_TRY(escape(s));
-        } else if (c < 0x20) {
-            return bad(s, s->at, "control character 0x%02x in a string must be escaped", c);
-        } else if (c < 0x80) {
-            s->at++;
-        } else {
-            int len = dw_utf8_len(s->text + s->at, s->n - s->at);
-            if (!len)
-                return bad(s, s->at, "byte 0x%02x is not UTF-8", c);
-            s->at += (size_t)len;
+            p = s->text + s->at;
+            continue;
         }
+        if (c < 0x20)
+            return bad(s, s->at, "control character 0x%02x in a string must be escaped", c);
+        if (c >= 0x80)
+            len = wide(p, end);
+        if (!len)
+            return bad(s, s->at, "byte 0x%02x is not UTF-8", c);
+        p += len;
     }
     return bad(s, open, "string is never closed");
 }
@@ -155,6 +221,19 @@ static size_t digits(scan *s)
     while (s->at < s->n && s->text[s->at] >= '0' && s->text[s->at] <= '9')
         s->at++;
     return s->at - from;
+}
+
+bool dw_json_odd_number(const char *p, size_t n)
+{
+    const char *point = memchr(p, '.', n);
+    if (memchr(p, 'e', n) || memchr(p, 'E', n))
+        return true;
+    if (!point)
+        return n > 15 || (n == 2 && p[0] == '-' && p[1] == '0');
+    for (const char *q = point + 1; q < p + n; q++)
+        if (*q != '0')
+            return false;
+    return true;
 }
 
 static dw_status number(scan *s)
@@ -189,6 +268,8 @@ static dw_status number(scan *s)
         if (isinf(strtod(s->word.ptr, NULL)))
             return bad(s, from, "number is too large");
     }
+    s->odd_numbers += !s->sink.part && dw_json_odd_number(s->text + from, s->at - from);
+    tell(s, '0', from, s->at);
     return DW_OK;
 }
 
@@ -197,11 +278,14 @@ static dw_status literal(scan *s, const char *word)
     size_t n = strlen(word);
     if (s->n - s->at < n || memcmp(s->text + s->at, word, n) != 0)
         return unexpected(s, "a value");
+    tell(s, *word, s->at, s->at + n);
     s->at += n;
     return DW_OK;
 }
 
 static dw_status value(scan *s);
+
+enum { FEW = 24 }; /* keys that are sorted without a call for each comparison */
 
 static int by_hash(const void *a, const void *b)
 {
@@ -209,6 +293,18 @@ static int by_hash(const void *a, const void *b)
     if (x->hash != y->hash)
         return x->hash < y->hash ? -1 : 1;
     return x->at < y->at ? -1 : x->at > y->at;
+}
+
+static void sort_few(key_seen *k, size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        const key_seen x = k[i];
+        size_t j = i;
+        for (; j > 0 && (k[j - 1].hash > x.hash || (k[j - 1].hash == x.hash && k[j - 1].at > x.at));
+             j--)
+            k[j] = k[j - 1];
+        k[j] = x;
+    }
 }
 
 static dw_status unique(scan *s, size_t first)
@@ -219,7 +315,10 @@ static dw_status unique(scan *s, size_t first)
         return DW_OK;
     }
     key_seen *k = s->key + first;
-    qsort(k, n, sizeof *k, by_hash);
+    if (n > FEW)
+        qsort(k, n, sizeof *k, by_hash);
+    else
+        sort_few(k, n);
     for (size_t i = 1; i < n; i++)
         if (k[i].hash == k[i - 1].hash) {
             size_t at = k[i].at, from = s->at;
@@ -245,7 +344,8 @@ static dw_status key(scan *s)
         return bad(s, from, "key with U+0000");
     const char *p = s->text + from + 1;
     size_t n = s->at - from - 2;
-    if (memchr(p, '\\', n)) {
+    tell(s, 'k', from + 1, from + 1 + n);
+    if (s->escaped) {
         dw_buf_clear(&s->word);
         dw_json_unescape(p, n, &s->word);
         p = s->word.ptr;
@@ -262,6 +362,7 @@ static dw_status container(scan *s, bool object)
     size_t first = s->n_key;
     if (++s->depth > s->max_depth)
         return bad(s, s->at, "nested deeper than %d levels", s->max_depth);
+    tell(s, object ? '{' : '[', s->at, s->at + 1);
     s->at++;
     space(s);
     while (peek(s) != close) {
@@ -284,9 +385,18 @@ static dw_status container(scan *s, bool object)
         if (peek(s) == close)
             return unexpected(s, object ? "a key after ','" : "a value after ','");
     }
+    tell(s, close, s->at, s->at + 1);
     s->at++;
     s->depth--;
     return object ? unique(s, first) : DW_OK;
+}
+
+static dw_status text_value(scan *s)
+{
+    const size_t from = s->at + 1;
+    DW_TRY(string(s));
+    tell(s, 's', from, s->at - 1);
+    return DW_OK;
 }
 
 static dw_status value(scan *s)
@@ -297,7 +407,7 @@ static dw_status value(scan *s)
     case '[':
         return container(s, false);
     case '"':
-        return string(s);
+        return text_value(s);
     case 't':
         return literal(s, "true");
     case 'f':
@@ -318,26 +428,46 @@ static bool utf16(const char *text, size_t n)
                       (!text[0] != !text[1] && (text[0] | text[1]) > 0x08));
 }
 
+static dw_status run(scan *s)
+{
+    const char *text = s->text;
+    dw_status st;
+    if (s->n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
+        st = bad(s, 0, "starts with a byte order mark; save it as UTF-8 without one");
+    } else if (utf16(text, s->n)) {
+        st = bad(s, 0, "this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)");
+    } else {
+        space(s);
+        st = value(s);
+        space(s);
+        if (!st && s->at < s->n)
+            st = unexpected(s, "nothing after the value");
+    }
+    dw_free(s->key);
+    dw_buf_finish(&s->word);
+    return st;
+}
+
 dw_status dw_json_scan(const char *text, size_t n, int max_depth, int first_line,
-                       size_t *nul_escapes, dw_err *err)
+                       size_t *nul_escapes, size_t *odd_numbers, dw_err *err)
 {
     scan s = {.text = text, .n = n, .max_depth = max_depth, .first_line = first_line, .err = err};
-    dw_status st;
-    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
-        st = bad(&s, 0, "starts with a byte order mark; save it as UTF-8 without one");
-    } else if (utf16(text, n)) {
-        st = bad(&s, 0, "this is UTF-16; save it as UTF-8 (iconv -f UTF-16 -t UTF-8)");
-    } else {
-        space(&s);
-        st = value(&s);
-        space(&s);
-        if (!st && s.at < n)
-            st = unexpected(&s, "nothing after the value");
-    }
+    dw_status st = run(&s);
     *nul_escapes = s.nul_escapes;
-    dw_free(s.key);
-    dw_buf_finish(&s.word);
+    *odd_numbers = s.odd_numbers;
     return st;
+}
+
+dw_status dw_json_scan_into(dw_json_sink sink, const char *text, size_t n, int max_depth,
+                            int first_line, dw_err *err)
+{
+    scan s = {.text = text,
+              .n = n,
+              .max_depth = max_depth,
+              .first_line = first_line,
+              .sink = sink,
+              .err = err};
+    return run(&s);
 }
 
 size_t dw_json_skip(const char *p, const char *end)
@@ -362,51 +492,80 @@ size_t dw_json_skip(const char *p, const char *end)
     return (size_t)(q - p);
 }
 
-static void put_utf8(dw_buf *out, unsigned u)
+static size_t put_utf8(char *b, unsigned u)
 {
-    char b[4];
-    size_t n;
     if (u < 0x80) {
         b[0] = (char)u;
-        n = 1;
-    } else if (u < 0x800) {
+        return 1;
+    }
+    if (u < 0x800) {
         b[0] = (char)(0xc0 | u >> 6);
         b[1] = (char)(0x80 | (u & 63));
-        n = 2;
-    } else if (u < 0x10000) {
+        return 2;
+    }
+    if (u < 0x10000) {
         b[0] = (char)(0xe0 | u >> 12);
         b[1] = (char)(0x80 | (u >> 6 & 63));
         b[2] = (char)(0x80 | (u & 63));
-        n = 3;
-    } else {
-        b[0] = (char)(0xf0 | u >> 18);
-        b[1] = (char)(0x80 | (u >> 12 & 63));
-        b[2] = (char)(0x80 | (u >> 6 & 63));
-        b[3] = (char)(0x80 | (u & 63));
-        n = 4;
+        return 3;
     }
-    dw_buf_add(out, b, n);
+    b[0] = (char)(0xf0 | u >> 18);
+    b[1] = (char)(0x80 | (u >> 12 & 63));
+    b[2] = (char)(0x80 | (u >> 6 & 63));
+    b[3] = (char)(0x80 | (u & 63));
+    return 4;
+}
+
+/* By a backslash and this character. */
+static char meant(char c)
+{
+    switch (c) {
+    case 'n':
+        return '\n';
+    case 't':
+        return '\t';
+    case 'r':
+        return '\r';
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    default:
+        return c;
+    }
+}
+
+size_t dw_json_unescape_to(const char *p, size_t n, char *out)
+{
+    char *o = out;
+    for (const char *end = p + n; p < end;) {
+        const char *slash = memchr(p, '\\', (size_t)(end - p));
+        const size_t run = (size_t)((slash ? slash : end) - p);
+        memcpy(o, p, run);
+        o += run;
+        p += run;
+        if (p == end)
+            break;
+        if (p[1] == 'u') {
+            unsigned u = (unsigned)hex4(p + 2, 4);
+            p += 6;
+            if (u >= 0xd800 && u <= 0xdbff) {
+                u = 0x10000 + ((u - 0xd800) << 10) + ((unsigned)hex4(p + 2, 4) - 0xdc00);
+                p += 6;
+            }
+            o += put_utf8(o, u);
+        } else {
+            *o++ = meant(p[1]);
+            p += 2;
+        }
+    }
+    return (size_t)(o - out);
 }
 
 void dw_json_unescape(const char *p, size_t n, dw_buf *out)
 {
-    static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
-    for (size_t i = 0; i < n;) {
-        if (p[i] != '\\') {
-            dw_buf_addc(out, p[i++]);
-        } else if (p[i + 1] == 'u') {
-            unsigned u = (unsigned)hex4(p + i + 2, n - i - 2);
-            i += 6;
-            if (u >= 0xd800 && u <= 0xdbff) {
-                u = 0x10000 + ((u - 0xd800) << 10) +
-                    ((unsigned)hex4(p + i + 2, n - i - 2) - 0xdc00);
-                i += 6;
-            }
-            put_utf8(out, u);
-        } else {
-            const char *e = strchr(from, p[i + 1]);
-            dw_buf_addc(out, e ? to[e - from] : p[i + 1]);
-            i += 2;
-        }
-    }
+    char small[256], *plain = n <= sizeof small ? small : dw_alloc(n);
+    dw_buf_add(out, plain, dw_json_unescape_to(p, n, plain));
+    if (plain != small)
+        dw_free(plain);
 }

@@ -89,3 +89,36 @@ void dw_stage_abort(dw_stage *s)
         dw_remove_tree(s->path, &ignored);
     release(s);
 }
+
+/* "best.tmp.123" -> length of "best", and whether it is ".tmp"; 0: it is no such name. */
+static size_t left_over(const char *name, bool *tmp)
+{
+    const char *digits = strrchr(name, '.');
+    if (!digits || digits - name < 5 || !digits[1] ||
+        digits[1 + strspn(digits + 1, "0123456789")] != '\0')
+        return 0;
+    *tmp = strncmp(digits - 4, ".tmp", 4) == 0;
+    return *tmp || strncmp(digits - 4, ".old", 4) == 0 ? (size_t)(digits - 4 - name) : 0;
+}
+
+dw_status dw_stage_clean(const char *folder, dw_err *err)
+{
+    dw_arena a = {0};
+    char **names = NULL;
+    size_t n = 0;
+    bool tmp;
+    dw_status st = dw_dir_list(&a, folder, &names, &n, err);
+    for (size_t i = 0; !st && i < n; i++) {
+        size_t len = left_over(names[i], &tmp);
+        const char *at = dw_path_join(&a, folder, names[i]);
+        const char *final = dw_path_join(&a, folder, dw_arena_strndup(&a, names[i], len));
+        if (len == 0)
+            continue;
+        if (tmp || dw_dir_exists(final))
+            st = dw_remove_tree(at, err);
+        else if (dw_vfs_get()->rename(at, final))
+            st = dw_fail(err, DW_E_IO, "%s: cannot move back: %s", at, strerror(errno));
+    }
+    dw_arena_finish(&a);
+    return st;
+}

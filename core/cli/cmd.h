@@ -18,6 +18,8 @@ dw_status dw_cmd_generate(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_score(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_convert(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_merge(int argc, char **argv, dw_err *err);
+dw_status dw_cmd_data(int argc, char **argv, dw_err *err);
+dw_status dw_cmd_template(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_tokenize(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_selftest(int argc, char **argv, dw_err *err);
 dw_status dw_cmd_check(int argc, char **argv, dw_err *err);

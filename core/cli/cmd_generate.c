@@ -10,7 +10,7 @@
 #include "cli/args.h"
 #include "cli/cmd.h"
 #include "cli/model_rows.h"
-#include "cli/stream.h"
+#include "data/talk.h"
 #include "model/generate.h"
 
 enum { BATCH_ROWS = 64 };
@@ -20,6 +20,8 @@ typedef struct settings {
     dw_generator *generator;
     dw_sampling sampling;
     uint32_t samples;
+    bool plain;   /* typed lines are continued, not answered */
+    int32_t *end; /* stops, with the template's end of a turn */
 } settings;
 
 static const char *finish_name(dw_finish f)
@@ -37,7 +39,7 @@ static uint64_t key_of(const dw_ids *prompt, uint64_t sample)
     return dw_random(key, DW_RNG_SAMPLE, sample, prompt->n);
 }
 
-static bool read_prompt(const settings *s, dw_cli_row *row, dw_ids *ids)
+static bool read_prompt(settings *s, dw_cli_row *row, dw_ids *ids)
 {
     const dw_description *d = dw_model_description(s->model.m);
     bool ok;
@@ -45,8 +47,10 @@ static bool read_prompt(const settings *s, dw_cli_row *row, dw_ids *ids)
         ok = dw_cli_row_ids(row, "ids", (int32_t)d->vocab, ids);
     else if (dw_cli_row_has(row, "text"))
         ok = dw_cli_row_encode(&s->model, row, "text", true, ids);
+    else if (dw_cli_row_has(row, "messages"))
+        ok = dw_cli_row_messages(&s->model, row, true, ids);
     else {
-        dw_cli_row_fail(row, "neither \"ids\" nor \"text\" is there");
+        dw_cli_row_fail(row, "none of \"ids\", \"text\" and \"messages\" is there");
         return false;
     }
     return ok && dw_cli_row_check(&s->model, row, ids, (size_t)d->max_positions - 1);
@@ -121,48 +125,120 @@ static void on_interrupt(int sig)
 
 typedef struct typing {
     const dw_tokenizer *tokenizer;
-    dw_buf pending, shown;
+    dw_tok_stream *stream;
+    dw_buf shown;
+    dw_buf talk; /* "[{...},{...}": the turns so far */
 } typing;
 
-static void show(typing *t, bool last)
+static void show(typing *t)
 {
-    dw_buf_clear(&t->shown);
-    dw_stream_take(&t->pending, &t->shown, last);
     if (t->shown.len)
         fwrite(t->shown.ptr, 1, t->shown.len, stdout);
     fflush(stdout);
+    dw_buf_clear(&t->shown);
 }
 
 static bool on_token(void *ctx, const dw_gen_item *it, size_t item)
 {
     typing *t = ctx;
     dw_err err = {{0}};
-    const int32_t id = it->id[it->n - 1];
     (void)item;
-    if (!dw_tokenizer_is_special(t->tokenizer, id))
-        (void)dw_tokenizer_piece(t->tokenizer, id, &t->pending, &err);
-    show(t, false);
+    (void)dw_tok_stream_push(t->stream, it->id[it->n - 1], &t->shown, &err);
+    show(t);
     return !interrupted;
 }
 
-static dw_status answer(settings *s, typing *t, const char *line, size_t n, dw_err *err)
+static dw_status sample(settings *s, typing *t, const dw_ids *ids, dw_buf *said, dw_err *err)
+{
+    dw_status st = DW_OK;
+    for (uint32_t k = 0; k < s->samples && st == DW_OK && !interrupted; k++) {
+        dw_gen_item it = {.prompt = ids->id, .n_prompt = ids->n, .key = key_of(ids, k)};
+        st = dw_generate(s->generator, &s->sampling, &it, 1, on_token, t, err);
+        dw_err no; /* an answer that was stopped ends here too */
+        dw_status shown = dw_tok_stream_end(t->stream, &t->shown, st ? &no : err);
+        st = st ? st : shown;
+        show(t);
+        fputc('\n', stdout);
+        if (said && k == 0 && it.n) {
+            (void)dw_tokenizer_decode(t->tokenizer, it.id, it.n, true, said, &no);
+        }
+        dw_gen_item_finish(&it);
+    }
+    return st;
+}
+
+static dw_status go_on(settings *s, typing *t, dw_text line, dw_err *err)
 {
     dw_ids ids = {0};
     const unsigned flags = (s->model.no_special ? 0 : DW_TOK_ADD_SPECIAL) |
                            (s->model.parse_special ? DW_TOK_PARSE_SPECIAL : 0);
-    dw_status st = dw_tokenizer_encode(t->tokenizer, (dw_text){line, n}, flags, &ids, err);
-    for (uint32_t k = 0; k < s->samples && st == DW_OK && !interrupted; k++) {
-        dw_gen_item it = {.prompt = ids.id, .n_prompt = ids.n, .key = key_of(&ids, k)};
-        st = dw_generate(s->generator, &s->sampling, &it, 1, on_token, t, err);
-        show(t, true);
-        fputc('\n', stdout);
-        dw_gen_item_finish(&it);
-    }
+    dw_status st = dw_tokenizer_encode(t->tokenizer, line, flags, &ids, err);
+    if (st == DW_OK)
+        st = sample(s, t, &ids, NULL, err);
     dw_ids_finish(&ids);
     return st;
 }
 
-/* Asks, answers as the tokens come, asks again. Ctrl-C ends an answer, at the prompt the program.
+static void put_turn(dw_buf *talk, const char *role, dw_text text)
+{
+    dw_buf_printf(talk, "%s{\"role\":\"%s\",\"content\":", talk->len > 1 ? "," : "", role);
+    dw_json_put_str(talk, text.ptr ? text.ptr : "", text.len);
+    dw_buf_addc(talk, '}');
+}
+
+/* The conversation so far as the model's template writes it. */
+static dw_status write_talk(settings *s, dw_buf *talk, dw_err *err)
+{
+    dw_json *messages;
+    dw_buf_addc(talk, ']');
+    dw_status st = dw_json_parse(talk->ptr, talk->len, DW_JSON_DEPTH_ROW, 1, &messages, err);
+    talk->ptr[--talk->len] = '\0';
+    if (st < 0)
+        return st;
+    const dw_chat_request q = {.messages = messages,
+                               .add_generation_prompt = true,
+                               .parse_special = s->model.parse_special};
+    dw_chat_out_clear(&s->model.said);
+    st = dw_chat_render(s->model.chat, &q, &s->model.said, err);
+    dw_json_free(messages);
+    return st;
+}
+
+/* Answers a line within the conversation. What could not be answered is not part of it. */
+static dw_status reply(settings *s, typing *t, dw_text line, dw_err *err)
+{
+    dw_buf said = {0}, *talk = &t->talk;
+    if (dw_text_is(line, "/new"))
+        dw_buf_clear(talk);
+    if (!talk->len)
+        dw_buf_addc(talk, '[');
+    if (dw_text_is(line, "/new"))
+        return DW_OK;
+    size_t before = talk->len;
+    put_turn(talk, "user", line);
+    dw_status st = write_talk(s, talk, err);
+    if (st == DW_OK)
+        st = sample(s, t, &s->model.said.ids, &said, err);
+    if (st == DW_OK || st == DW_E_SIGINT) {
+        put_turn(talk, "assistant", dw_buf_text(&said));
+    } else {
+        talk->len = before;
+        talk->ptr[before] = '\0';
+    }
+    dw_buf_finish(&said);
+    return st;
+}
+
+static dw_status answer(settings *s, typing *t, const char *line, size_t n, dw_err *err)
+{
+    dw_text text = {line, n};
+    if (!dw_utf8_valid(line, n))
+        return dw_fail(err, DW_E_INPUT, "the line is not UTF-8");
+    return s->model.chat && !s->plain ? reply(s, t, text, err) : go_on(s, t, text, err);
+}
+
+/* Asks, answers as the tokens come, asks again; with a chat template it is a conversation ("/new"
+ * begins another one). Ctrl-C ends an answer, at the prompt the program.
  */
 static dw_status converse(settings *s, dw_err *err)
 {
@@ -170,6 +246,10 @@ static dw_status converse(settings *s, dw_err *err)
     if (!t.tokenizer)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer, so nothing can be typed",
                        dw_model_dir(s->model.m));
+    if (s->model.chat_why && !s->plain)
+        return dw_fail(err, DW_E_INPUT, "%s (--plain asks without the template)",
+                       s->model.chat_why);
+    t.stream = dw_tok_stream_create(t.tokenizer, true);
     const struct sigaction catch = {.sa_handler = on_interrupt};
     struct sigaction before;
     char *line = NULL;
@@ -201,21 +281,42 @@ static dw_status converse(settings *s, dw_err *err)
         err->text[0] = '\0';
     sigaction(SIGINT, &before, NULL);
     free(line); /* getline's own */
-    dw_buf_finish(&t.pending);
+    dw_tok_stream_free(t.stream);
     dw_buf_finish(&t.shown);
+    dw_buf_finish(&t.talk);
     return st;
+}
+
+/* A chat stops where the template ends a turn, whatever generation_config.json says. */
+static void find_stops(settings *s)
+{
+    const int32_t *stop;
+    size_t n = dw_model_stops(s->model.m, &stop);
+    int32_t end = -1;
+    dw_err no; /* a template that refuses the plainest conversation has no known end */
+    if (s->model.chat &&
+        dw_talk_turn_end(s->model.chat, dw_model_tokenizer(s->model.m), &end, &no) < 0)
+        end = -1;
+    s->end = dw_alloc((n + 1) * sizeof *s->end);
+    if (n)
+        memcpy(s->end, stop, n * sizeof *stop);
+    if (end >= 0)
+        s->end[n++] = end;
+    s->sampling.stop = s->end;
+    s->sampling.n_stop = n;
 }
 
 static dw_status run(settings *s, const char *dir, const char *file, bool skip, dw_err *err)
 {
     DW_TRY(dw_cli_model_open(&s->model, dir, err));
-    s->sampling.n_stop = dw_model_stops(s->model.m, &s->sampling.stop);
+    find_stops(s);
     dw_status st = dw_generator_create(s->model.m, &s->generator, err);
     if (st == DW_OK)
         st = file ? dw_cli_rows_run(file, skip, BATCH_ROWS, generate_rows, s, err)
                   : converse(s, err);
     dw_generator_destroy(s->generator);
     dw_cli_model_close(&s->model);
+    dw_free(s->end);
     return st;
 }
 
@@ -237,6 +338,8 @@ dw_status dw_cmd_generate(int argc, char **argv, dw_err *err)
         {"--stop", DW_ARG_LIST, &stop, 0, 0, "TEXT", "end when the answer holds it; repeatable"},
         {"--samples", DW_ARG_INT, &samples, 1, 4096, "N", "answers per row, a line each"},
         {"--seed", DW_ARG_INT, &seed, 0, 9007199254740992, "N", "default 0"},
+        {"--plain", DW_ARG_FLAG, &s.plain, 0, 0, NULL,
+         "on a terminal: go on with what is typed, without the chat template"},
         {"--no-special", DW_ARG_FLAG, &s.model.no_special, 0, 0, NULL,
          "add no special tokens to texts"},
         {"--parse-special", DW_ARG_FLAG, &s.model.parse_special, 0, 0, NULL,

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "cli/args.h"
+#include "cli/chat_rows.h"
 #include "cli/cmd.h"
 #include "cli/model_rows.h"
 #include "model/engine.h"
@@ -14,7 +15,16 @@ typedef struct settings {
     dw_engine *engine;
 } settings;
 
-static bool read_ids(const settings *s, dw_cli_row *row, dw_ids *ids)
+/* The mask goes into the row at once: the template's output is reused. */
+static bool read_messages(settings *s, dw_cli_row *row, dw_ids *ids)
+{
+    if (!dw_cli_row_messages(&s->model, row, false, ids))
+        return false;
+    dw_cli_row_put_mask(row, s->model.said.mask, ids->n);
+    return true;
+}
+
+static bool read_ids(settings *s, dw_cli_row *row, dw_ids *ids)
 {
     const dw_description *d = dw_model_description(s->model.m);
     bool ok;
@@ -25,9 +35,11 @@ static bool read_ids(const settings *s, dw_cli_row *row, dw_ids *ids)
     else if (dw_cli_row_has(row, "prompt") && dw_cli_row_has(row, "completion"))
         ok = dw_cli_row_encode(&s->model, row, "prompt", true, ids) &&
              dw_cli_row_encode(&s->model, row, "completion", false, ids);
+    else if (dw_cli_row_has(row, "messages"))
+        ok = read_messages(s, row, ids);
     else {
-        dw_cli_row_fail(row,
-                        "none of \"ids\", \"text\", or \"prompt\" and \"completion\" is there");
+        dw_cli_row_fail(row, "none of \"ids\", \"text\", \"messages\", or \"prompt\" and "
+                             "\"completion\" is there");
         return false;
     }
     return ok && dw_cli_row_check(&s->model, row, ids, d->max_positions);

@@ -1,6 +1,7 @@
-/* dowel tokenize: rows of text to ids, or ids to text. */
+/* dowel tokenize: rows of text or messages to ids, or ids to text. */
 #include "base/alloc.h"
 #include "cli/args.h"
+#include "cli/chat_rows.h"
 #include "cli/cmd.h"
 #include "cli/rows.h"
 #include "model/model.h"
@@ -9,6 +10,10 @@ enum { BATCH_ROWS = 256 };
 
 typedef struct settings {
     dw_tokenizer *t;
+    dw_chat *chat; /* of messages; NULL: none */
+    bool broken;   /* or its template cannot be read: why */
+    dw_err why;
+    dw_chat_out said;
     bool decode, no_special, parse_special;
     dw_ids ids; /* reused */
     dw_buf text;
@@ -28,6 +33,21 @@ static void encode_row(settings *s, dw_cli_row *row)
     }
     dw_cli_put_ids(&s->text, s->ids.id, s->ids.n);
     dw_cli_row_put(row, "ids", dw_buf_text(&s->text));
+}
+
+/* Messages: what the chat template makes of them, and which tokens are the assistant's. */
+static void encode_messages(settings *s, dw_cli_row *row)
+{
+    const dw_json *ask = dw_json_get(row->json, "add_generation_prompt");
+    bool generation = ask && dw_json_kind(ask) == DW_JSON_BOOL && dw_json_bool(ask);
+    if (s->broken)
+        dw_cli_row_fail(row, "\"messages\" need the chat template: %s", s->why.text);
+    if (s->broken || !dw_cli_row_chat(s->chat, s->parse_special, row, generation, &s->said))
+        return;
+    dw_cli_put_ids(&s->text, s->said.ids.id, s->said.ids.n);
+    dw_cli_row_put(row, "ids", dw_buf_text(&s->text));
+    if (!generation)
+        dw_cli_row_put_mask(row, s->said.mask, s->said.ids.n);
 }
 
 static void decode_row(settings *s, dw_cli_row *row)
@@ -54,6 +74,8 @@ static dw_status tokenize_rows(void *ctx, dw_cli_row **row, size_t n, dw_err *er
         dw_buf_clear(&s->text);
         if (s->decode)
             decode_row(s, row[i]);
+        else if (dw_cli_row_has(row[i], "messages") && !dw_cli_row_has(row[i], "text"))
+            encode_messages(s, row[i]);
         else
             encode_row(s, row[i]);
     }
@@ -80,7 +102,11 @@ dw_status dw_cmd_tokenize(int argc, char **argv, dw_err *err)
         return DW_OK;
     DW_TRY(dw_cli_on_bad(on_bad, &skip, err));
     DW_TRY(dw_model_words(word[0], &s.t, err));
+    if (dw_model_words_chat(word[0], s.t, &s.chat, &s.why) < 0)
+        s.broken = true; /* in the way of messages only */
     dw_status st = dw_cli_rows_run(word[1], skip, BATCH_ROWS, tokenize_rows, &s, err);
+    dw_chat_free(s.chat);
+    dw_chat_out_finish(&s.said);
     dw_tokenizer_free(s.t);
     dw_ids_finish(&s.ids);
     dw_buf_finish(&s.text);

@@ -24,6 +24,8 @@ static const command commands[] = {
     {"tokenize", dw_cmd_tokenize, "text to ids, ids to text, one JSON row a line"},
     {"convert", dw_cmd_convert, "a model as a Hugging Face folder or a GGUF file"},
     {"merge", dw_cmd_merge, "an adapter and its base as one model"},
+    {"data", dw_cmd_data, "what a file of rows is, and what is wrong with it (data check FILE)"},
+    {"template", dw_cmd_template, "messages to text and ids through a chat template"},
     {"plugins", dw_cmd_plugins, "objectives, estimators and rewards, and their options"},
     {"selftest", dw_cmd_selftest, "printed results of every method, on this build"},
     {"check", dw_cmd_check, "what every plugin must satisfy, tried on one"},
@@ -82,6 +84,8 @@ int main(int argc, char **argv)
 {
     dw_err err = {{0}};
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file too large is an error of its write, with a line that says so */
     if (argc < 2) {
         print_help(stderr);
         return -DW_E_USAGE;

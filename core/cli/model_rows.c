@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/buf.h"
+#include "cli/chat_rows.h"
 
 static dw_status choose_storage(const char *word, dw_storage *out, dw_err *err)
 {
@@ -28,14 +30,22 @@ dw_status dw_cli_model_open(dw_cli_model *c, const char *dir, dw_err *err)
     if (st < 0) {
         c->m = NULL;
         dw_exec_finish(&c->x);
+        return st;
     }
-    return st;
+    /* A template that cannot be read is in the way of messages only. */
+    dw_err why = {{0}};
+    if (dw_model_tokenizer(c->m) && dw_model_chat(c->m, &c->chat, &why) < 0)
+        c->chat_why = dw_strdup(why.text);
+    return DW_OK;
 }
 
 void dw_cli_model_close(dw_cli_model *c)
 {
     if (!c->m)
         return;
+    dw_chat_free(c->chat);
+    dw_chat_out_finish(&c->said);
+    dw_free(c->chat_why);
     dw_model_free(c->m);
     dw_exec_finish(&c->x);
     c->m = NULL;
@@ -60,6 +70,19 @@ bool dw_cli_row_encode(const dw_cli_model *c, dw_cli_row *row, const char *key, 
         dw_cli_row_fail(row, "%s", err.text);
         return false;
     }
+    return true;
+}
+
+bool dw_cli_row_messages(dw_cli_model *c, dw_cli_row *row, bool generation, dw_ids *out)
+{
+    if (c->chat_why) {
+        dw_cli_row_fail(row, "\"messages\" need the chat template: %s", c->chat_why);
+        return false;
+    }
+    if (!dw_cli_row_chat(c->chat, c->parse_special, row, generation, &c->said))
+        return false;
+    for (size_t i = 0; i < c->said.ids.n; i++)
+        dw_ids_push(out, c->said.ids.id[i]);
     return true;
 }
 

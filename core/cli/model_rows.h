@@ -11,7 +11,10 @@ typedef struct dw_cli_model {
     const char *storage; /* NULL: source */
     bool no_special, parse_special;
     dw_exec x;
-    dw_model *m; /* NULL until opened */
+    dw_model *m;      /* NULL until opened */
+    dw_chat *chat;    /* of messages; NULL: see chat_why */
+    char *chat_why;   /* why its template cannot be read, or NULL: it has none */
+    dw_chat_out said; /* of dw_cli_row_messages */
 } dw_cli_model;
 
 /* A model folder or an adapter folder, for reading only; a missing tokenizer is no error. */
@@ -22,6 +25,8 @@ void dw_cli_model_close(dw_cli_model *c);
  * post-processor adds, unless --no-special. */
 bool dw_cli_row_encode(const dw_cli_model *c, dw_cli_row *row, const char *key, bool special,
                        dw_ids *out);
+/* Appends the ids of a row's messages, see dw_cli_row_chat; c->said keeps text, ids and mask. */
+bool dw_cli_row_messages(dw_cli_model *c, dw_cli_row *row, bool generation, dw_ids *out);
 /* Marks the row bad unless it has 1 .. most ids, all in the model's vocabulary. */
 bool dw_cli_row_check(const dw_cli_model *c, dw_cli_row *row, const dw_ids *ids, size_t most);
 /* Puts "logps": nine significant digits, null first where `first_null`. */

@@ -122,37 +122,17 @@ static dw_text raw_path(dw_arena *a, dw_text raw, const char *path)
     return raw;
 }
 
-static bool is_message(const dw_json *v)
+size_t dw_column_at(dw_arena *a, dw_text raw, const char *field)
 {
-    return v && dw_json_kind(v) == DW_JSON_OBJECT &&
-           ((dw_json_get(v, "role") && dw_json_get(v, "content")) ||
-            (dw_json_get(v, "from") && dw_json_get(v, "value")));
+    const char *p = raw_path(a, raw, field).ptr;
+    return p ? (size_t)(p - raw.ptr) : 0;
 }
 
-/* Messages, or one message, in TRL's spelling or in ShareGPT's. */
-static bool is_messages(const dw_json *v)
+dw_status dw_column_missing(const dw_json *row, const char *field, dw_err *err)
 {
-    return is_message(v) || (v && dw_json_kind(v) == DW_JSON_ARRAY && is_message(dw_json_first(v)));
-}
-
-static dw_status refuse_messages(const char *field, size_t *at, dw_err *err)
-{
-    *at = DW_COLUMN_REFUSED;
-    return dw_fail(err, DW_E_INPUT,
-                   "\"%s\" holds messages: conversational rows need a chat template, which "
-                   "is not supported yet; build the text with a format string or a Lua function",
-                   field);
-}
-
-static dw_status missing(const dw_json *row, const char *field, size_t *at, dw_err *err)
-{
-    static const char *const talk[] = {"messages", "conversations", "conversation"};
     const char *names[65];
     size_t n = 0;
     dw_buf list = {0};
-    for (size_t i = 0; i < sizeof talk / sizeof *talk; i++)
-        if (is_messages(dw_json_get(row, talk[i])))
-            return refuse_messages(talk[i], at, err);
     for (const dw_json *m = dw_json_first(row); m && n < 64; m = dw_json_next(m)) {
         names[n++] = dw_json_key(m);
         if (n <= 12)
@@ -172,7 +152,7 @@ static dw_status value_of(dw_arena *a, const dw_column_row *row, const char *fie
 {
     const dw_json *v = dw_json_path(row->json, field);
     if (!v)
-        return missing(row->json, field, at, err);
+        return dw_column_missing(row->json, field, err);
     switch (dw_json_kind(v)) {
     case DW_JSON_STRING:
         *out = dw_json_str(v);
@@ -182,9 +162,7 @@ static dw_status value_of(dw_arena *a, const dw_column_row *row, const char *fie
         *out = raw_path(a, row->raw, field);
         return DW_OK;
     default:
-        if (is_messages(v))
-            return refuse_messages(field, at, err);
-        *at = (size_t)(raw_path(a, row->raw, field).ptr - row->raw.ptr);
+        *at = dw_column_at(a, row->raw, field);
         return dw_fail(err, DW_E_INPUT, "field \"%s\": wanted text, found %s", field,
                        dw_json_kind_name(v));
     }
@@ -230,22 +208,33 @@ dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_
     return DW_OK;
 }
 
-static const char *only_field(const dw_column_plan *p)
+const char *dw_column_field(const dw_column_plan *p)
 {
     return !p->lua && p->n == 1 ? p->piece[0].field : NULL;
+}
+
+/* A cell of a table that holds JSON stands for it; any other stays the text it is. */
+static void read_cell(const dw_json **out, dw_json **own)
+{
+    dw_err no;
+    dw_text t = dw_json_kind(*out) == DW_JSON_STRING ? dw_json_str(*out) : (dw_text){0};
+    if (t.len && dw_json_parse(t.ptr, t.len, DW_JSON_DEPTH_ROW, 1, own, &no) >= 0)
+        *out = *own;
 }
 
 dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
                          const dw_json **out, dw_json **own, size_t *at, dw_err *err)
 {
-    const char *field = only_field(p);
+    const char *field = dw_column_field(p);
     *at = 0;
     *own = NULL;
     if (field) {
         *out = dw_json_path(row->json, field);
         if (!*out)
-            return missing(row->json, field, at, err);
-        *at = (size_t)(raw_path(a, row->raw, field).ptr - row->raw.ptr);
+            return dw_column_missing(row->json, field, err);
+        *at = dw_column_at(a, row->raw, field);
+        if (row->table)
+            read_cell(out, own);
         return DW_OK;
     }
     dw_column_text text;
@@ -260,8 +249,10 @@ dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_r
 
 bool dw_column_there(const dw_column_plan *p, const dw_column_row *row)
 {
-    const char *field = only_field(p);
+    const char *field = dw_column_field(p);
     const dw_json *v = field ? dw_json_path(row->json, field) : NULL;
+    if (row->table && v && dw_json_kind(v) == DW_JSON_STRING && !dw_json_str(v).len)
+        return false;
     return !field || (v && dw_json_kind(v) != DW_JSON_NULL);
 }
 

@@ -22,6 +22,7 @@ typedef struct dw_column_row {
     const dw_json *json; /* an object */
     dw_row_fn fn;
     void *fn_ctx;
+    bool table; /* every value is a string: numbers and lists are read from it, "" is nothing */
 } dw_column_row;
 
 /* Parts of a text, in the arena. */
@@ -47,6 +48,13 @@ dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_r
                          const dw_json **out, dw_json **own, size_t *at, dw_err *err);
 /* Whether the row has anything for a column that it may do without: a field that is not null. */
 bool dw_column_there(const dw_column_plan *p, const dw_column_row *row);
+
+/* The field that a column is, or NULL where it is a format or a function. */
+const char *dw_column_field(const dw_column_plan *p);
+/* Where in the raw row a field's value begins, a dotted path too; 0 where it is not there. */
+size_t dw_column_at(dw_arena *a, dw_text raw, const char *field);
+/* Fails with the names of the fields that the row has. */
+dw_status dw_column_missing(const dw_json *row, const char *field, dw_err *err);
 
 /* Bytes [from, to) of a text. */
 dw_column_text dw_column_slice(dw_arena *a, const dw_column_text *t, size_t from, size_t to);

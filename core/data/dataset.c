@@ -4,15 +4,17 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/spill.h"
 #include "data/jsonl.h"
 #include "data/row.h"
 
 struct dw_dataset {
-    dw_row *row;
+    dw_row **row; /* all that stays in memory of a row, if memory is short */
     size_t n, cap;
-    dw_arena arena; /* what the rows point to */
+    dw_spill spill; /* the rows and what they point to */
     dw_data_counts counts;
     char **file;
     size_t n_file;
@@ -26,6 +28,8 @@ typedef struct loader {
     void *fn_ctx;
     dw_dataset *d;
     size_t bad_shown;
+    bool no_room;
+    dw_err full;  /* where no_room */
     bool refused; /* what is wrong is not the row's fault: on_bad does not apply */
 } loader;
 
@@ -45,6 +49,8 @@ static void count_row(dw_data_counts *c, const dw_draft *w, size_t n_id)
     c->margins += w->has_margin;
     c->gold += w->has_gold;
     c->teacher_prompts += w->has_teacher_prompt;
+    c->talks += w->talk;
+    c->split_messages += w->split_messages;
 }
 
 /* The lengths that tell rows of the same ids apart. */
@@ -61,61 +67,96 @@ static uint64_t shape_hash(const dw_draft *w)
     return h;
 }
 
-static void *keep(dw_dataset *d, const void *from, size_t bytes)
+/* A copy that lives as long as the data set; NULL: there is no room, and l->full says why. */
+static void *keep(loader *l, const void *from, size_t bytes)
 {
-    void *p = dw_arena_alloc(&d->arena, bytes + 1);
-    if (bytes)
+    void *p = l->no_room ? NULL : dw_spill_alloc(&l->d->spill, bytes + 1, &l->full);
+    l->no_room |= !p;
+    if (bytes && p && from)
         memcpy(p, from, bytes);
     return p;
 }
 
-static dw_text keep_text(dw_dataset *d, const dw_column_text *t)
+static dw_text keep_text(loader *l, const dw_column_text *t)
 {
-    char *p = dw_arena_alloc(&d->arena, t->len + 1);
+    char *p = keep(l, NULL, t->len);
     dw_text out = {p, t->len};
-    for (size_t i = 0; i < t->n; i++) {
+    for (size_t i = 0; p && i < t->n; i++) {
         memcpy(p, t->part[i].text.ptr, t->part[i].text.len);
         p += t->part[i].text.len;
     }
     return out;
 }
 
-static void keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, uint32_t line)
+static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, uint32_t line,
+                          dw_err *err)
 {
     dw_dataset *d = l->d;
     const dw_ids *ids = &l->reader.ids;
-    const int32_t *id = keep(d, ids->id, ids->n * sizeof *id);
-    dw_answer *answer = dw_arena_alloc(&d->arena, (w->n_answer + 1) * sizeof *answer);
+    dw_row *r = keep(l, NULL, sizeof *r);
+    const int32_t *id = keep(l, ids->id, ids->n * sizeof *id);
+    dw_answer *answer = keep(l, NULL, w->n_answer * sizeof *answer);
+    const dw_row row =
+        (dw_row){.prompt = id,
+                 .n_prompt = (uint32_t)w->n_prompt,
+                 .n_answer = (uint32_t)w->n_answer,
+                 .answer = answer,
+                 .n_teacher_prompt = (uint32_t)w->n_teacher_prompt,
+                 .n_step = (uint32_t)w->n_step,
+                 .step_end = keep(l, w->step_end, w->n_step * sizeof *w->step_end),
+                 .step_label = keep(l, w->step_label, w->n_step * sizeof *w->step_label),
+                 .weight = w->weight,
+                 .label = w->label,
+                 .target = w->target,
+                 .margin = w->margin,
+                 .field = keep(l, w->field, l->reader.s->n_field * sizeof *w->field),
+                 .prompt_text = keep_text(l, &w->prompt),
+                 .meta = {keep(l, raw.ptr, raw.len), raw.len},
+                 .file = file,
+                 .line = line};
+    const size_t n_after = l->reader.mask.len - (w->masked ? w->n_prompt : 0);
+    const unsigned char *mask =
+        w->masked ? keep(l, l->reader.mask.ptr + w->n_prompt, n_after) : NULL;
+    if (l->no_room) {
+        *err = l->full;
+        return DW_E_IO;
+    }
     DW_GROW(d->row, d->n, d->cap);
-    dw_row *r = &d->row[d->n++];
-    *r = (dw_row){.prompt = id,
-                  .n_prompt = (uint32_t)w->n_prompt,
-                  .n_answer = (uint32_t)w->n_answer,
-                  .answer = answer,
-                  .n_teacher_prompt = (uint32_t)w->n_teacher_prompt,
-                  .n_step = (uint32_t)w->n_step,
-                  .step_end = keep(d, w->step_end, w->n_step * sizeof *w->step_end),
-                  .step_label = keep(d, w->step_label, w->n_step * sizeof *w->step_label),
-                  .weight = w->weight,
-                  .label = w->label,
-                  .target = w->target,
-                  .margin = w->margin,
-                  .field = keep(d, w->field, l->reader.s->n_field * sizeof *w->field),
-                  .prompt_text = keep_text(d, &w->prompt),
-                  .meta = {keep(d, raw.ptr, raw.len), raw.len},
-                  .file = file,
-                  .line = line};
+    d->row[d->n++] = r;
+    *r = row;
     id += w->n_prompt;
     for (size_t i = 0; i < w->n_answer; i++) {
         answer[i] = (dw_answer){id, (uint32_t)w->answer[i].n, w->answer[i].rank};
         id += w->answer[i].n;
     }
     r->teacher_prompt = w->has_teacher_prompt ? id : NULL;
+    size_t n_said = (size_t)(id - r->prompt) - w->n_prompt, said = 0;
+    if (w->masked)
+        r->mask = mask;
+    for (size_t i = 0; i < n_said; i++)
+        said += !r->mask || r->mask[i];
+    d->counts.trained += said;
     r->hash = dw_hash64(ids->id, ids->n * sizeof *ids->id) ^ shape_hash(w);
     count_row(&d->counts, w, ids->n);
+    return DW_OK;
 }
 
 /* ---- one row ---- */
+
+/* Whether every answer has a token that is trained on; of texts nothing predicts the first one. */
+static bool teaches(const loader *l, const dw_draft *w)
+{
+    const char *mask = w->masked ? l->reader.mask.ptr + w->n_prompt : NULL;
+    for (size_t i = 0; mask && i < w->n_answer; i++) {
+        bool any = false;
+        for (size_t k = l->reader.s->type == DW_TEXTS; k < w->answer[i].n; k++)
+            any |= mask[k] != 0;
+        if (!any)
+            return false;
+        mask += w->answer[i].n;
+    }
+    return true;
+}
 
 /* Counts rows that cannot be used although nothing is wrong with how they are written. */
 static bool is_useless(loader *l, const dw_draft *w)
@@ -160,6 +201,10 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
     if (is_useless(l, &w))
         return DW_OK;
     DW_TRY(dw_row_encode(&l->reader, &w, err));
+    if (!teaches(l, &w))
+        return dw_fail(err, DW_E_INPUT,
+                       "the assistant says nothing in it, so there is no token to train on "
+                       "(loss_on = \"all\" trains on every message)");
     /* Of a text nothing predicts the first token. */
     size_t least = l->reader.s->type == DW_TEXTS ? 2 : 1;
     for (size_t i = 0; i < w.n_answer; i++)
@@ -168,20 +213,14 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
             return DW_OK;
         }
     DW_TRY(fit(l, &w, &drop, err));
-    if (!drop)
-        keep_row(l, &w, row->raw, file, line);
-    return DW_OK;
+    return drop ? DW_OK : keep_row(l, &w, row->raw, file, line, err);
 }
 
 /* Puts "file:line:column" of byte `at` of the row in front of the message. */
 static void locate(const dw_rows *in, dw_text raw, size_t at, dw_err *err)
 {
     uint32_t line, column;
-    dw_rows_where(in, &line, &column);
-    for (size_t i = 0; i < at && i < raw.len; i++) {
-        line += raw.ptr[i] == '\n';
-        column = raw.ptr[i] == '\n' ? 1 : column + 1;
-    }
+    dw_rows_place(in, raw, at, &line, &column);
     dw_err_prefix(err, "%s:%u:%u", dw_rows_name(in), line, column);
 }
 
@@ -190,7 +229,7 @@ static dw_status take_row(loader *l, const dw_rows *in, dw_text raw, uint32_t fi
 {
     dw_json *json;
     DW_TRY(dw_rows_parse(in, raw, &json, err));
-    dw_column_row row = {raw, json, l->fn, l->fn_ctx};
+    dw_column_row row = {raw, json, l->fn, l->fn_ctx, dw_rows_is_table(in)};
     size_t at = 0;
     dw_status st;
     if (dw_json_kind(json) != DW_JSON_OBJECT)
@@ -265,15 +304,29 @@ static dw_status check_named(const loader *l, dw_err *err)
     return DW_OK;
 }
 
+/* Another template makes other rows out of the same file. */
+static dw_status hash_file(dw_sha256 *sha, const char *path, dw_err *err)
+{
+    dw_buf text = {0};
+    dw_status st = dw_file_read(path, DW_CHAT_TEMPLATE_MAX, &text, err);
+    if (st >= 0)
+        dw_sha256_add(sha, text.ptr, text.len);
+    dw_buf_finish(&text);
+    return st;
+}
+
 static dw_status take_files(loader *l, dw_err *err)
 {
     const dw_data_counts *c = &l->d->counts;
     dw_sha256 *sha = dw_sha256_create();
     const dw_data_spec *s = l->reader.s;
     dw_status st = dw_row_reader_open(&l->reader, err);
+    if (s->template_file && st >= 0)
+        st = hash_file(sha, s->template_file, err);
     for (size_t i = 0; i < s->n_file && !st; i++)
         st = take_file(l, (uint32_t)i, sha, err);
     dw_sha256_hex(sha, l->d->hash);
+    l->d->counts.turn_end = l->reader.turn_end;
     if (!st && !l->d->n)
         st = dw_fail(err, DW_E_INPUT,
                      "%s%s: no row of %s is left (%llu bad, %llu too long, %llu with an empty "
@@ -308,6 +361,7 @@ dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t
         dw_dataset_free(d);
         return st;
     }
+    dw_spill_rest(&d->spill);
     *out = d;
     return DW_OK;
 }
@@ -320,7 +374,7 @@ void dw_dataset_free(dw_dataset *d)
         dw_free(d->file[i]);
     dw_free(d->file);
     dw_free(d->row);
-    dw_arena_finish(&d->arena);
+    dw_spill_finish(&d->spill);
     dw_free(d);
 }
 
@@ -332,7 +386,7 @@ size_t dw_dataset_len(const dw_dataset *d)
 const dw_row *dw_dataset_row(const dw_dataset *d, size_t i)
 {
     dw_assert(i < d->n);
-    return &d->row[i];
+    return d->row[i];
 }
 
 const dw_data_counts *dw_dataset_counts(const dw_dataset *d)
@@ -370,6 +424,8 @@ void dw_data_counts_print(const dw_data_counts *c, const char *name, dw_buf *out
         {c->margins, "with a margin"},
         {c->gold, "with a gold answer"},
         {c->teacher_prompts, "with a prompt for the teacher"},
+        {c->talks, "of messages, written with the chat template"},
+        {c->split_messages, "with the prompt inside, split behind the messages both halves share"},
     };
     for (size_t i = 0; i < sizeof line / sizeof *line; i++)
         if (line[i].n)

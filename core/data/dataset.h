@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/json.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 typedef enum dw_data_type {
@@ -41,6 +42,16 @@ typedef enum dw_data_column {
     DW_COL_TARGET,         /* pairs: how likely it is that chosen is the better one, 0 .. 1 */
     DW_COL_MARGIN,         /* pairs: by how much chosen is better */
     DW_COL_WEIGHT,         /* >= 0 */
+    /* of conversations */
+    DW_COL_MESSAGES,    /* a whole conversation, where text or prompt and answer are not given */
+    DW_COL_TOOLS,       /* list of schemas, or that list as a string */
+    DW_COL_DOCUMENTS,   /* list; only where the recipe names it */
+    DW_COL_VARIABLES,   /* object of variables for the template; chat_template_kwargs */
+    DW_COL_SYSTEM,      /* layouts: what the system says first */
+    DW_COL_INSTRUCTION, /* layout alpaca: these four */
+    DW_COL_INPUT,
+    DW_COL_OUTPUT,
+    DW_COL_HISTORY, /* list of [question, answer] */
     DW_N_DATA_COLUMN,
 } dw_data_column;
 const char *dw_data_column_name(dw_data_column c); /* "teacher_prompt"; also the field's */
@@ -66,6 +77,13 @@ typedef dw_status (*dw_row_fn)(void *ctx, const char *fn, dw_text row, dw_buf *o
 
 typedef enum dw_on_bad { DW_BAD_ERROR, DW_BAD_SKIP } dw_on_bad;
 typedef enum dw_on_long { DW_LONG_DROP, DW_LONG_CUT_PROMPT, DW_LONG_ERROR } dw_on_long;
+/* What of a conversation is trained on. ALL: of texts every token, of answers every message. */
+typedef enum dw_loss_on { DW_LOSS_ASSISTANT, DW_LOSS_ALL } dw_loss_on;
+/* Whose names for columns, roles and keys of messages a row uses where the recipe gives no others.
+ * Alpaca's rows become messages: system, history, instruction and input; output. */
+typedef enum dw_row_layout { DW_ROWS_NONE, DW_ROWS_SHAREGPT, DW_ROWS_ALPACA } dw_row_layout;
+
+enum { DW_CHAT_TEMPLATE_MAX = 1 << 20 }; /* bytes of a template's file */
 
 typedef struct dw_data_spec {
     dw_data_type type;
@@ -83,6 +101,12 @@ typedef struct dw_data_spec {
     uint32_t max_rows;        /* 0: all */
     dw_on_bad on_bad;
     dw_on_long on_long;
+    const char *template_file; /* absolute; NULL: the model's own template */
+    dw_row_layout layout;
+    dw_loss_on loss_on;
+    const char *role_key, *content_key; /* of messages without "role"; NULL: "from" and "value" */
+    const dw_chat *chat;  /* what messages are written with, for the load; NULL: there is none */
+    const char *chat_why; /* why it cannot be read, where that is so */
 } dw_data_spec;
 
 typedef struct dw_answer {
@@ -97,8 +121,10 @@ typedef struct dw_answer {
 typedef struct dw_row {
     const int32_t *prompt;
     uint32_t n_prompt;
-    uint32_t n_answer;             /* prompts: 0 */
-    const dw_answer *answer;       /* the completion; chosen, rejected and perhaps gold; a list's */
+    const unsigned char *mask; /* of the answers' tokens as they lie in the block, from answer[0].id
+                                  on: 1 = trained on; NULL: all are */
+    uint32_t n_answer;         /* prompts: 0 */
+    const dw_answer *answer;   /* the completion; chosen, rejected and perhaps gold; a list's */
     const int32_t *teacher_prompt; /* NULL: the teacher reads the prompt */
     uint32_t n_teacher_prompt;
     uint32_t n_step;          /* steps, else 0 */
@@ -109,7 +135,8 @@ typedef struct dw_row {
     double label;             /* labels: +1 or -1; else +1 */
     double target, margin;    /* pairs: 1 and 0 unless the row says more */
     const double *field;      /* [n_field] NaN where the row has no such field */
-    dw_text prompt_text;      /* as written, whole even where its ids were cut */
+    dw_text prompt_text;      /* as written, of messages as the template writes them; whole even
+                                 where its ids were cut */
     dw_text meta;             /* the row's raw JSON object */
     uint32_t file, line;      /* line from 1; element number in an array file */
     uint64_t hash;            /* of the ids: the key of caches */
@@ -121,13 +148,19 @@ typedef struct dw_data_counts {
     uint64_t rows, bad, too_long, cut, empty_completion, identical_pair, split_marker, split_prefix;
     uint64_t tied_list; /* nothing in it is better than anything */
     uint64_t weights, targets, margins, gold, teacher_prompts; /* rows that bring their own */
-    uint64_t tokens; /* of all rows, shared prompts once */
+    uint64_t talks;                                            /* rows of messages */
+    uint64_t split_messages; /* pairs of those whose prompt was in both halves */
+    uint64_t tokens;         /* of all rows, shared prompts once */
+    uint64_t trained;        /* tokens of answers that are trained on */
     uint32_t longest;
+    int32_t turn_end; /* the token with which the template ends an assistant's turn; -1: no row of
+                         messages was read, or the template ends turns with none */
 } dw_data_counts;
 
 typedef struct dw_dataset dw_dataset;
-/* max_positions bounds max_tokens. Rows with messages (lists of objects with role and content) are
- * refused by name until templates exist. A bad row is "file:line:column: ..." and exit 4. */
+/* max_positions bounds max_tokens. Rows with messages (lists of objects with role and content, or
+ * with ShareGPT's from and value) are written with s->chat, whatever the other rows hold. A bad row
+ * is "file:line:column: ..." and exit 4. */
 dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t max_positions,
                           dw_row_fn fn, void *fn_ctx, dw_dataset **out, dw_err *err);
 void dw_dataset_free(dw_dataset *d); /* accepts NULL */

@@ -1,84 +1,42 @@
-/* Reads rows: one JSON value a line, or the elements of one array. */
+/* Reads rows: one JSON value a line, the elements of one array, or the records of a table. */
 #include "data/jsonl.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
-#include "base/file.h"
 #include "base/json_scan.h"
+#include "data/csv.h"
+#include "data/input.h"
 
-enum { READ_BYTES = 1 << 16, MAX_INPUT = 1 << 30 };
+typedef enum layout { LINES, ARRAY, TABLE } layout;
 
 struct dw_rows {
-    char *name;
-    dw_mapping map; /* of a file; standard input is read into `in` */
-    dw_buf in;
-    const char *ptr; /* what was read so far */
-    size_t len, at;
-    bool is_stdin, eof, began, array, done;
+    dw_input in;
+    size_t at, searched; /* behind the current row; no line feed lies before `searched` */
+    layout layout;
+    bool began, done;
     uint32_t element;
     /* Line and column of `counted`, which never passes the start of the current row. */
     size_t counted;
     uint32_t line, column;
+    dw_csv csv;
+    dw_text record; /* of a table: the current row as the file has it */
 };
-
-static dw_status refuse_packed(const dw_rows *r, dw_err *err)
-{
-    static const struct {
-        const char *magic;
-        size_t n;
-        const char *what;
-    } kind[] = {
-        {"\x1f\x8b", 2, "compressed with gzip; unpack it first (gunzip)"},
-        {"\x28\xb5\x2f\xfd", 4, "compressed with zstd; unpack it first (unzstd)"},
-        {"PAR1", 4, "Parquet; convert it to JSON lines first"},
-    };
-    for (size_t i = 0; i < sizeof kind / sizeof *kind; i++)
-        if (r->len >= kind[i].n && !memcmp(r->ptr, kind[i].magic, kind[i].n))
-            return dw_fail(err, DW_E_INPUT, "%s: the file is %s", r->name, kind[i].what);
-    return DW_OK;
-}
-
-/* Opening a named pipe would wait for its writer, and pipes cannot be mapped. */
-static dw_status check_kind(const char *path, dw_err *err)
-{
-    struct stat sb;
-    if (stat(path, &sb) || S_ISREG(sb.st_mode))
-        return DW_OK;
-    if (S_ISDIR(sb.st_mode))
-        return dw_fail(err, DW_E_INPUT, "%s: a folder; wanted a file of rows", path);
-    return dw_fail(err, DW_E_INPUT,
-                   "%s: not a regular file; the commands that read rows take standard input as -",
-                   path);
-}
 
 dw_status dw_rows_open(const char *path, dw_rows **out, dw_err *err)
 {
     dw_rows *r = dw_zalloc(1, sizeof *r);
+    char ending[16];
     *out = NULL;
     r->line = r->column = 1;
-    r->is_stdin = !strcmp(path, "-");
-    r->name = dw_strdup(r->is_stdin ? "<stdin>" : path);
-    dw_status st = DW_OK;
-    if (!r->is_stdin) {
-        st = check_kind(path, err);
-        if (!st)
-            st = dw_map_open(path, &r->map, err);
-        r->ptr = (const char *)r->map.ptr;
-        r->len = r->map.len;
-        r->eof = true;
-        if (!st)
-            st = refuse_packed(r, err);
-    }
+    dw_status st = dw_input_open(&r->in, path, err);
     if (st) {
         dw_rows_close(r);
         return st;
     }
+    dw_input_ending(path, ending);
+    r->csv.separator = !strcmp(ending, ".csv") ? ',' : !strcmp(ending, ".tsv") ? '\t' : 0;
     *out = r;
     return DW_OK;
 }
@@ -87,15 +45,19 @@ void dw_rows_close(dw_rows *r)
 {
     if (!r)
         return;
-    dw_map_close(&r->map);
-    dw_buf_finish(&r->in);
-    dw_free(r->name);
+    dw_input_close(&r->in);
+    dw_csv_finish(&r->csv);
     dw_free(r);
 }
 
 const char *dw_rows_name(const dw_rows *r)
 {
-    return r->name;
+    return r->in.name;
+}
+
+bool dw_rows_is_table(const dw_rows *r)
+{
+    return r->csv.separator != 0;
 }
 
 void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column)
@@ -104,46 +66,48 @@ void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column)
     *column = r->column;
 }
 
-dw_text dw_rows_bytes(const dw_rows *r)
+void dw_rows_place(const dw_rows *r, dw_text row, size_t at, uint32_t *line, uint32_t *column)
 {
-    return (dw_text){r->map.ptr ? (const char *)r->map.ptr : "", r->map.len};
+    dw_text text = row;
+    if (r->layout == TABLE) {
+        at = dw_csv_place(&r->csv, at);
+        text = r->record;
+    }
+    *line = r->line;
+    *column = r->column;
+    for (size_t i = 0; i < at && i < text.len; i++) {
+        *line += text.ptr[i] == '\n';
+        *column = text.ptr[i] == '\n' ? 1 : *column + 1;
+    }
 }
 
-/* ---- standard input ---- */
+dw_text dw_rows_bytes(const dw_rows *r)
+{
+    const dw_mapping *m = &r->in.map;
+    return (dw_text){m->ptr ? (const char *)m->ptr : "", m->len};
+}
+
+/* ---- reading on ---- */
 
 /* Drops what was used and reads once; waits when there is nothing. */
-static dw_status read_more(dw_rows *r, dw_err *err)
+static dw_status read_more(dw_rows *r, size_t least, dw_err *err)
 {
-    char chunk[READ_BYTES];
-    ssize_t n;
-    if (r->counted > 0 && r->counted >= r->in.len / 2) {
-        memmove(r->in.ptr, r->in.ptr + r->counted, r->in.len - r->counted);
-        r->in.len -= r->counted;
-        r->at -= r->counted;
-        r->counted = 0;
-    }
-    do
-        n = read(STDIN_FILENO, chunk, sizeof chunk);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return dw_fail(err, DW_E_IO, "<stdin>: %s", strerror(errno));
-    if (r->in.len + (size_t)n > MAX_INPUT)
-        return dw_fail(err, DW_E_LIMIT, "<stdin>: a row of more than %d bytes", MAX_INPUT);
-    r->eof = n == 0;
-    dw_buf_add(&r->in, chunk, (size_t)n);
-    r->ptr = r->in.ptr;
-    r->len = r->in.len;
+    size_t drop = r->counted;
+    DW_TRY(dw_input_more(&r->in, &drop, least, err));
+    r->at -= drop;
+    r->counted -= drop;
+    r->searched -= drop < r->searched ? drop : r->searched;
     return DW_OK;
 }
 
 bool dw_rows_ready(dw_rows *r)
 {
     dw_err ignored;
-    while (!r->eof && !memchr(r->ptr ? r->ptr + r->at : "", '\n', r->len - r->at)) {
-        struct pollfd p = {STDIN_FILENO, POLLIN, 0};
-        if (poll(&p, 1, 0) <= 0)
+    const dw_input *in = &r->in;
+    while (!in->eof && !memchr(in->ptr + r->at, '\n', in->len - r->at)) {
+        if (!dw_input_ready(in))
             return false;
-        if (read_more(r, &ignored) < 0)
+        if (read_more(r, 1, &ignored) < 0)
             return true; /* the next call meets the error again and reports it */
     }
     return true;
@@ -155,7 +119,7 @@ bool dw_rows_ready(dw_rows *r)
 static void count_to(dw_rows *r, size_t to)
 {
     while (r->counted < to) {
-        const char *from = r->ptr + r->counted;
+        const char *from = r->in.ptr + r->counted;
         const char *nl = memchr(from, '\n', to - r->counted);
         if (!nl) {
             r->column += (uint32_t)(to - r->counted);
@@ -170,21 +134,40 @@ static void count_to(dw_rows *r, size_t to)
 
 static size_t space(const dw_rows *r, size_t at)
 {
-    return dw_json_space(r->ptr + at, r->ptr + r->len);
+    return dw_json_space(r->in.ptr + at, r->in.ptr + r->in.len);
+}
+
+/* Moves over white space; reads on where it reaches what was read so far. */
+static dw_status skip_space(dw_rows *r, dw_err *err)
+{
+    for (;;) {
+        r->at += space(r, r->at);
+        if (r->at < r->in.len || r->in.eof)
+            return DW_OK;
+        DW_TRY(read_more(r, 1, err));
+    }
+}
+
+/* As much again as there is: what is looked through anew stays in proportion. */
+static size_t as_much(const dw_rows *r)
+{
+    return r->in.len - r->counted + 1;
 }
 
 /* ---- arrays ---- */
 
 /* Length of the value at `at`, by brackets and quotes alone: whether it is JSON is found out when
- * it is parsed. */
-static size_t value_length(const dw_rows *r, size_t at)
+ * it is parsed. *closed: its end was found. */
+static size_t value_length(const dw_rows *r, size_t at, bool *closed)
 {
-    size_t depth = 0, i = at;
-    for (; i < r->len; i++) {
-        char c = r->ptr[i];
+    size_t depth = 0, i = at, n = r->in.len;
+    const char *p = r->in.ptr;
+    *closed = true;
+    for (; i < n; i++) {
+        char c = p[i];
         if (c == '"') {
-            for (i++; i < r->len && r->ptr[i] != '"'; i++)
-                i += r->ptr[i] == '\\';
+            for (i++; i < n && p[i] != '"'; i++)
+                i += p[i] == '\\';
         } else if (c == '{' || c == '[') {
             depth++;
         } else if (depth ? c == '}' || c == ']' : c == ',' || c == ']' || c == '}') {
@@ -194,42 +177,49 @@ static size_t value_length(const dw_rows *r, size_t at)
                 return i + 1 - at;
         }
     }
-    return r->len - at;
+    *closed = false;
+    return n - at;
 }
 
 static dw_status misplaced(dw_rows *r, size_t at, const char *wanted, dw_err *err)
 {
     count_to(r, at);
-    if (at >= r->len)
-        return dw_fail(err, DW_E_INPUT, "%s:%u:%u: wanted %s, found the end of the file", r->name,
-                       r->line, r->column, wanted);
-    return dw_fail(err, DW_E_INPUT, "%s:%u:%u: wanted %s, found byte 0x%02x", r->name, r->line,
-                   r->column, wanted, (unsigned char)r->ptr[at]);
+    if (at >= r->in.len)
+        return dw_fail(err, DW_E_INPUT, "%s:%u:%u: wanted %s, found the end of the file",
+                       r->in.name, r->line, r->column, wanted);
+    return dw_fail(err, DW_E_INPUT, "%s:%u:%u: wanted %s, found byte 0x%02x", r->in.name, r->line,
+                   r->column, wanted, (unsigned char)r->in.ptr[at]);
+}
+
+static dw_status close_array(dw_rows *r, dw_err *err)
+{
+    r->at++;
+    DW_TRY(skip_space(r, err));
+    if (r->at < r->in.len)
+        return misplaced(r, r->at, "nothing after the array", err);
+    r->done = true;
+    return DW_OK;
 }
 
 static dw_status next_element(dw_rows *r, dw_text *row, bool *more, dw_err *err)
 {
-    r->at += space(r, r->at);
-    bool closes = r->at < r->len && r->ptr[r->at] == ']';
-    if (!closes && r->element) {
-        if (r->at >= r->len || r->ptr[r->at] != ',')
+    DW_TRY(skip_space(r, err));
+    if (r->at < r->in.len && r->in.ptr[r->at] == ']')
+        return close_array(r, err);
+    if (r->element) {
+        if (r->at >= r->in.len || r->in.ptr[r->at] != ',')
             return misplaced(r, r->at, "',' or ']' after an element", err);
         r->at++;
-        r->at += space(r, r->at);
+        DW_TRY(skip_space(r, err));
     }
-    if (closes) {
-        r->at++;
-        r->at += space(r, r->at);
-        if (r->at < r->len)
-            return misplaced(r, r->at, "nothing after the array", err);
-        r->done = true;
-        return DW_OK;
-    }
-    size_t n = value_length(r, r->at);
-    if (!n || strchr(",]}", r->ptr[r->at]))
-        return misplaced(r, r->at, "a value", err);
     count_to(r, r->at);
-    *row = (dw_text){r->ptr + r->at, n};
+    bool closed;
+    size_t n;
+    while (n = value_length(r, r->at, &closed), !closed && !r->in.eof)
+        DW_TRY(read_more(r, as_much(r), err));
+    if (!n || strchr(",]}", r->in.ptr[r->at]))
+        return misplaced(r, r->at, "a value", err);
+    *row = (dw_text){r->in.ptr + r->at, n};
     r->at += n;
     r->element++;
     *more = true;
@@ -241,16 +231,18 @@ static dw_status next_element(dw_rows *r, dw_text *row, bool *more, dw_err *err)
 static dw_status next_line(dw_rows *r, dw_text *row, bool *more, dw_err *err)
 {
     for (;;) {
-        size_t left = r->len - r->at;
-        const char *nl = left ? memchr(r->ptr + r->at, '\n', left) : NULL;
-        if (!nl && !r->eof) {
-            DW_TRY(read_more(r, err));
+        size_t from = r->searched > r->at ? r->searched : r->at;
+        const char *nl = from < r->in.len ? memchr(r->in.ptr + from, '\n', r->in.len - from) : NULL;
+        if (!nl && !r->in.eof) {
+            r->searched = r->in.len;
+            count_to(r, r->at);
+            DW_TRY(read_more(r, 1, err));
             continue;
         }
-        if (!left)
+        if (r->at == r->in.len)
             return DW_OK;
-        size_t n = nl ? (size_t)(nl - (r->ptr + r->at)) : left;
-        *row = (dw_text){r->ptr + r->at, n};
+        size_t n = (nl ? (size_t)(nl - r->in.ptr) : r->in.len) - r->at;
+        *row = (dw_text){r->in.ptr + r->at, n};
         count_to(r, r->at);
         r->at += n + (nl != NULL);
         if (dw_json_space(row->ptr, row->ptr + n) == n)
@@ -260,18 +252,66 @@ static dw_status next_line(dw_rows *r, dw_text *row, bool *more, dw_err *err)
     }
 }
 
+/* ---- tables ---- */
+
+/* The next record that is not an empty line; length 0: there is none. */
+static dw_status next_record(dw_rows *r, dw_err *err)
+{
+    for (;;) {
+        count_to(r, r->at);
+        dw_text rest = {r->in.ptr + r->at, r->in.len - r->at};
+        r->record = (dw_text){rest.ptr, 0};
+        if (!rest.len && r->in.eof)
+            return DW_OK;
+        size_t n = dw_csv_scan(&r->csv, rest, r->in.eof);
+        if (!n) {
+            DW_TRY(read_more(r, as_much(r), err));
+            continue;
+        }
+        r->at += n;
+        r->record.len = n;
+        if (dw_json_space(rest.ptr, rest.ptr + n) < n)
+            return DW_OK;
+    }
+}
+
+static dw_status table_fault(const dw_rows *r, dw_err *err)
+{
+    uint32_t line, column;
+    dw_rows_place(r, r->record, 0, &line, &column);
+    return dw_fail(err, DW_E_INPUT, "%s:%u:%u: %s", r->in.name, line, column, r->csv.bad);
+}
+
+static dw_status next_of_table(dw_rows *r, dw_text *row, bool *more, dw_err *err)
+{
+    DW_TRY(next_record(r, err));
+    if (!r->record.len)
+        return DW_OK;
+    dw_csv_row(&r->csv, r->record);
+    *row = r->csv.bad ? r->record : dw_buf_text(&r->csv.json);
+    *more = true;
+    return DW_OK;
+}
+
+/* ---- all of them ---- */
+
 static dw_status begin(dw_rows *r, dw_err *err)
 {
-    size_t i;
     r->began = true;
-    while ((i = r->len ? space(r, 0) : 0) == r->len && !r->eof)
-        DW_TRY(read_more(r, err));
-    r->array = i < r->len && r->ptr[i] == '[';
-    if (!r->array)
-        return DW_OK;
-    r->at = i + 1;
-    while (!r->eof)
-        DW_TRY(read_more(r, err));
+    if (r->csv.separator) {
+        r->layout = TABLE;
+        DW_TRY(next_record(r, err));
+        if (r->record.len)
+            dw_csv_header(&r->csv, r->record);
+        return r->csv.bad ? table_fault(r, err) : DW_OK;
+    }
+    DW_TRY(skip_space(r, err));
+    if (r->at < r->in.len && r->in.ptr[r->at] == '[') {
+        r->layout = ARRAY;
+        r->at++;
+    } else {
+        r->at = r->counted; /* lines count from the first one */
+    }
     return DW_OK;
 }
 
@@ -282,24 +322,29 @@ dw_status dw_rows_next(dw_rows *r, dw_text *row, uint32_t *line, bool *more, dw_
         DW_TRY(begin(r, err));
     if (r->done)
         return DW_OK;
-    DW_TRY(r->array ? next_element(r, row, more, err) : next_line(r, row, more, err));
-    *line = r->array ? r->element : r->line;
+    DW_TRY(r->layout == ARRAY   ? next_element(r, row, more, err)
+           : r->layout == TABLE ? next_of_table(r, row, more, err)
+                                : next_line(r, row, more, err));
+    *line = r->layout == ARRAY ? r->element : r->line;
     return DW_OK;
 }
 
 dw_status dw_rows_parse(const dw_rows *r, dw_text row, dw_json **out, dw_err *err)
 {
-    dw_status st = dw_json_parse(row.ptr, row.len, DW_JSON_DEPTH_ROW, (int)r->line, out, err);
+    *out = NULL;
+    if (r->layout == TABLE && r->csv.bad)
+        return table_fault(r, err);
+    dw_status st = dw_json_parse_row(row.ptr, row.len, DW_JSON_DEPTH_ROW, (int)r->line, out, err);
     unsigned line, column;
     int used = 0;
     if (!st)
         return DW_OK;
     if (sscanf(err->text, "line %u, column %u: %n", &line, &column, &used) != 2 || !used) {
-        dw_err_prefix(err, "%s", r->name);
+        dw_err_prefix(err, "%s", r->in.name);
         return st;
     }
     char why[sizeof err->text];
     snprintf(why, sizeof why, "%s", err->text + used);
     column += line == r->line ? r->column - 1 : 0;
-    return dw_fail(err, st, "%s:%u:%u: %s", r->name, line, column, why);
+    return dw_fail(err, st, "%s:%u:%u: %s", r->in.name, line, column, why);
 }

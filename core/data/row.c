@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "data/split.h"
+#include "data/talk.h"
 
 /* ---- which type has which columns ---- */
 
@@ -37,6 +38,15 @@ static const struct {
     [DW_COL_TARGET] = {"target", TYPE(DW_PAIRS)},
     [DW_COL_MARGIN] = {"margin", TYPE(DW_PAIRS)},
     [DW_COL_WEIGHT] = {"weight", ~0u},
+    [DW_COL_MESSAGES] = {"messages", ~0u},
+    [DW_COL_TOOLS] = {"tools", ~0u},
+    [DW_COL_DOCUMENTS] = {"documents", ~0u},
+    [DW_COL_VARIABLES] = {"variables", ~0u},
+    [DW_COL_SYSTEM] = {"system", ~0u},
+    [DW_COL_INSTRUCTION] = {"instruction", ~0u},
+    [DW_COL_INPUT] = {"input", ~0u},
+    [DW_COL_OUTPUT] = {"output", ~0u},
+    [DW_COL_HISTORY] = {"history", ~0u},
 };
 #undef TYPE
 
@@ -59,7 +69,21 @@ bool dw_data_needs(dw_data_type t, dw_data_column c)
 
 bool dw_data_is_text(dw_data_column c)
 {
-    return c <= DW_COL_REJECTED || c == DW_COL_GOLD || c == DW_COL_TEACHER_PROMPT;
+    return c <= DW_COL_REJECTED || c == DW_COL_GOLD || c == DW_COL_TEACHER_PROMPT ||
+           (c >= DW_COL_SYSTEM && c <= DW_COL_OUTPUT);
+}
+
+/* The field that is read where the recipe names none: the column's name, but TRL's for variables.
+ */
+static const char *default_field(dw_data_column c)
+{
+    return c == DW_COL_VARIABLES ? "chat_template_kwargs" : column_info[c].name;
+}
+
+bool dw_row_is_default(const dw_row_reader *r, dw_data_column c)
+{
+    const char *field = r->s->column[c].field;
+    return !dw_column_is_set(&r->s->column[c]) || (field && !strcmp(field, default_field(c)));
 }
 
 /* ---- the reader ---- */
@@ -67,17 +91,19 @@ bool dw_data_is_text(dw_data_column c)
 dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err)
 {
     const dw_data_spec *s = r->s;
-    r->before = dw_tokenizer_before(r->t, &r->n_before);
+    r->turn_end = -1;
+    if (r->t)
+        r->before = dw_tokenizer_before(r->t, &r->n_before);
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
         if (dw_data_has(s->type, (dw_data_column)c))
-            DW_TRY(dw_column_compile(&r->keep, &s->column[c], column_info[c].name, &r->column[c],
-                                     err));
+            DW_TRY(dw_column_compile(&r->keep, &s->column[c], default_field((dw_data_column)c),
+                                     &r->column[c], err));
     r->field = dw_arena_alloc(&r->keep, (s->n_field + 1) * sizeof *r->field);
     for (size_t i = 0; i < s->n_field; i++) {
         dw_column c = {.field = s->field[i]};
         DW_TRY(dw_column_compile(&r->keep, &c, s->field[i], &r->field[i], err));
     }
-    if (s->type == DW_STEPS) {
+    if (s->type == DW_STEPS && r->t) {
         const char *sep = s->separator ? s->separator : "\n";
         DW_TRY(dw_tokenizer_encode(r->t, (dw_text){sep, strlen(sep)}, DW_TOK_PARSE_SPECIAL,
                                    &r->separator, err));
@@ -89,8 +115,21 @@ dw_status dw_row_reader_open(dw_row_reader *r, dw_err *err)
     return DW_OK;
 }
 
+static void release(dw_row_reader *r)
+{
+    for (size_t i = 0; i < r->n_own; i++)
+        dw_json_free(r->own[i]);
+    r->n_own = 0;
+}
+
 void dw_row_reader_close(dw_row_reader *r)
 {
+    release(r);
+    dw_free(r->own);
+    dw_buf_finish(&r->mask);
+    dw_chat_out_finish(&r->out);
+    dw_chat_out_finish(&r->rest);
+    dw_chat_out_finish(&r->full);
     dw_arena_finish(&r->keep);
     dw_arena_finish(&r->scratch);
     dw_ids_finish(&r->separator);
@@ -228,6 +267,10 @@ static dw_status read_texts(dw_row_reader *r, const dw_column_row *row, dw_draft
 {
     dw_data_type type = r->s->type;
     dw_column_text text;
+    if (dw_talk_row(r, row)) {
+        DW_TRY(dw_talk_read(r, row, w, at, err));
+        return type == DW_STEPS ? read_steps(r, row, w, at, err) : DW_OK;
+    }
     if (type == DW_PAIRS)
         return read_pair(r, row, w, at, err);
     if (type != DW_TEXTS)
@@ -251,6 +294,7 @@ static dw_status read_texts(dw_row_reader *r, const dw_column_row *row, dw_draft
 dw_status dw_row_read(dw_row_reader *r, const dw_column_row *row, dw_draft *out, size_t *at,
                       dw_err *err)
 {
+    release(r);
     *out = (dw_draft){.weight = 1, .label = 1, .target = 1};
     out->answer = dw_arena_alloc(&r->scratch, 3 * sizeof *out->answer);
     *at = 0;

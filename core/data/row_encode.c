@@ -1,7 +1,7 @@
 /* Turns the texts of one row into ids and makes them fit. */
 #include <string.h>
 
-#include "data/row.h"
+#include "data/talk.h"
 
 static bool begins_with(const int32_t *id, size_t n, const int32_t *head, size_t n_head)
 {
@@ -56,7 +56,7 @@ static dw_status encode_prompt(dw_row_reader *r, const dw_column_text *text, con
 
 /* Every step is encoded on its own and so is the separator behind it, as in TRL, so that the mark
  * has a token of its own whatever the tokenizer would merge. */
-static dw_status encode_steps(dw_row_reader *r, dw_draft *w, dw_err *err)
+dw_status dw_row_encode_steps(dw_row_reader *r, dw_draft *w, dw_err *err)
 {
     size_t start = r->ids.n;
     w->step_end = dw_arena_alloc(&r->scratch, w->n_step * sizeof *w->step_end);
@@ -75,13 +75,15 @@ static dw_status encode_steps(dw_row_reader *r, dw_draft *w, dw_err *err)
 dw_status dw_row_encode(dw_row_reader *r, dw_draft *w, dw_err *err)
 {
     bool texts = r->s->type == DW_TEXTS;
+    if (w->talk)
+        return dw_talk_encode(r, w, err);
     r->ids.n = 0;
     if (!texts)
         DW_TRY(encode_prompt(r, &w->prompt, "prompt", &w->n_prompt, err));
     for (size_t i = 0; i < w->n_answer; i++) {
         size_t start = r->ids.n;
         if (r->s->type == DW_STEPS)
-            DW_TRY(encode_steps(r, w, err));
+            DW_TRY(dw_row_encode_steps(r, w, err));
         else
             DW_TRY(encode(r, &w->answer[i].text, err));
         if (texts)
@@ -109,11 +111,36 @@ size_t dw_row_tokens(const dw_draft *w)
     return w->n_prompt + longest_answer(w);
 }
 
-static void cut_ids(dw_ids *ids, size_t at, size_t n, size_t *part)
+static void cut_ids(dw_row_reader *r, const dw_draft *w, size_t at, size_t n, size_t *part)
 {
+    dw_ids *ids = &r->ids;
     memmove(ids->id + at, ids->id + at + n, (ids->n - at - n) * sizeof *ids->id);
+    if (w->masked && at + n <= r->mask.len) {
+        memmove(r->mask.ptr + at, r->mask.ptr + at + n, r->mask.len - at - n);
+        r->mask.len -= n;
+    }
     ids->n -= n;
     *part -= n;
+}
+
+/* Tokens at `at` that stay in front of what is cut: the tokenizer's first ones. */
+static size_t led_by(const dw_row_reader *r, const dw_draft *w, size_t at, size_t n)
+{
+    bool led = (w->talk || r->s->add_bos) && begins_with(r->ids.id + at, n, r->before, r->n_before);
+    return led ? r->n_before : 0;
+}
+
+/* Of a conversation everything before the assistant's first word may go, but one token that
+ * predicts it. */
+static dw_row_fit cut_talk(dw_row_reader *r, dw_draft *w)
+{
+    size_t n = w->answer[0].n, over = n - r->limit, first = led_by(r, w, 0, n), asked = 0;
+    while (w->masked && asked < n && !r->mask.ptr[asked])
+        asked++;
+    if (r->s->on_long != DW_LONG_CUT_PROMPT || asked <= over || asked - over < first)
+        return DW_FITS_NOT;
+    cut_ids(r, w, first, over, &w->answer[0].n);
+    return DW_FITS_CUT;
 }
 
 /* Cuts a prompt that begins at `at` on its left, behind the tokens in front; an answer is never
@@ -123,11 +150,10 @@ static bool cut_prompt(dw_row_reader *r, const dw_draft *w, size_t at, size_t *n
     size_t total = *n + longest_answer(w), over = total - r->limit;
     if (total <= r->limit)
         return true;
-    bool led = r->s->add_bos && begins_with(r->ids.id + at, *n, r->before, r->n_before);
-    size_t first = led ? r->n_before : 0;
+    size_t first = led_by(r, w, at, *n);
     if (r->s->on_long != DW_LONG_CUT_PROMPT || *n <= over || *n - over <= first)
         return false;
-    cut_ids(&r->ids, at + first, over, n);
+    cut_ids(r, w, at + first, over, n);
     *cut = true;
     return true;
 }
@@ -138,9 +164,11 @@ dw_row_fit dw_row_cut(dw_row_reader *r, dw_draft *w)
     if (r->s->type == DW_TEXTS) {
         if (w->answer[0].n <= r->limit)
             return DW_FITS;
+        if (w->talk)
+            return cut_talk(r, w);
         if (r->s->on_long != DW_LONG_CUT_PROMPT)
             return DW_FITS_NOT;
-        cut_ids(&r->ids, r->limit, w->answer[0].n - r->limit, &w->answer[0].n);
+        cut_ids(r, w, r->limit, w->answer[0].n - r->limit, &w->answer[0].n);
         return DW_FITS_CUT;
     }
     size_t teacher = r->ids.n - w->n_teacher_prompt;

@@ -41,14 +41,36 @@ static dw_status optional(dw_row_reader *r, const dw_column_row *row, dw_data_co
     return st;
 }
 
+/* Rows from tables hold text. */
+static dw_status label_of(const dw_json *v, double *out, dw_err *err)
+{
+    static const struct {
+        const char *text;
+        double x;
+    } all[] = {{"true", 1},  {"True", 1},  {"TRUE", 1}, {"1", 1},  {"false", 0},
+               {"False", 0}, {"FALSE", 0}, {"0", 0},    {"-1", -1}};
+    for (size_t i = 0; dw_json_kind(v) == DW_JSON_STRING && i < sizeof all / sizeof *all; i++)
+        if (dw_text_is(dw_json_str(v), all[i].text)) {
+            *out = all[i].x;
+            return DW_OK;
+        }
+    return number(v, true, -1, 1, out, "true, false, 1, 0 or -1", err);
+}
+
+/* LLaMA-Factory calls the label "kto_tag"; that name is taken where the row has no "label". */
 static dw_status read_label(dw_row_reader *r, const dw_column_row *row, dw_draft *w, size_t *at,
                             dw_err *err)
 {
     const dw_json *v;
     dw_json *own;
     double x = 0;
-    DW_TRY(dw_column_json(&r->scratch, &r->column[DW_COL_LABEL], row, &v, &own, at, err));
-    dw_status st = number(v, true, -1, 1, &x, "true, false, 1, 0 or -1", err);
+    dw_column_piece tag = {.field = "kto_tag"};
+    dw_column_plan plan = r->column[DW_COL_LABEL];
+    if (dw_row_is_default(r, DW_COL_LABEL) && !dw_json_get(row->json, "label") &&
+        dw_json_get(row->json, tag.field))
+        plan = (dw_column_plan){.piece = &tag, .n = 1};
+    DW_TRY(dw_column_json(&r->scratch, &plan, row, &v, &own, at, err));
+    dw_status st = label_of(v, &x, err);
     if (!st && x != 1 && x != 0 && x != -1)
         st = dw_fail(err, DW_E_INPUT, "wanted true, false, 1, 0 or -1, found %g", x);
     dw_json_free(own);

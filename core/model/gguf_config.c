@@ -117,37 +117,47 @@ static dw_status read_sizes(maker *m)
 
 /* ---- rotary scaling ---- */
 
-/* Llama 3 stores what its frequencies are divided by; the parameters are found again. */
+/* By what Llama 3 divides the frequency of a wavelength; low and high are 1 and 4 in every model.
+ */
+static double llama3_divides(double wave, double factor, double original)
+{
+    double smooth = (original / wave - 1) / (4 - 1);
+    return smooth <= 0 ? factor : smooth >= 1 ? 1 : 1 / ((1 - smooth) / factor + smooth);
+}
+
+/* What is stored are the divisors; the parameters are found again. */
 static dw_status llama3_scaling(const maker *m, const dw_gguf_tensor *t)
 {
-    static const double factors[] = {8, 32, 16, 4, 2};
     size_t n = (size_t)m->head_dim / 2;
+    double factor = 1, original = 8192;
     if (t->dtype != DW_DT_F32 || t->n_dim != 1 || t->n != n)
         return dw_fail(m->err, DW_E_INPUT, "tensor \"rope_freqs.weight\": wanted %zu float32", n);
-    for (size_t k = 0; k < sizeof factors / sizeof *factors; k++) {
-        bool same = true;
-        for (size_t i = 0; i < n && same; i++) {
-            float have;
-            memcpy(&have, t->data + 4 * i, 4);
-            double wave = 2 * M_PI * pow(m->theta, 2.0 * (double)i / (double)m->head_dim);
-            double smooth = (8192 / wave - 1) / (4 - 1), want = 1;
-            if (wave > 8192 / 1.0)
-                want = factors[k];
-            else if (wave >= 8192 / 4.0)
-                want = 1 / ((1 - smooth) / factors[k] + smooth);
-            same = fabs(have - want) <= 1e-4 * want;
-        }
-        if (!same)
-            continue;
-        dw_buf_printf(m->out,
-                      ",\n  \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": %.1f, "
-                      "\"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
-                      "\"original_max_position_embeddings\": 8192}",
-                      factors[k]);
-        return DW_OK;
+    double *wave = dw_arena_alloc(&m->g->arena, 2 * n * sizeof *wave), *have = wave + n;
+    for (size_t i = 0; i < n; i++) {
+        float x;
+        memcpy(&x, t->data + 4 * i, 4);
+        have[i] = (double)x;
+        wave[i] = 2 * M_PI * pow(m->theta, 2.0 * (double)i / (double)m->head_dim);
+        factor = fmax(factor, have[i]);
     }
-    return dw_fail(m->err, DW_E_INPUT,
-                   "tensor \"rope_freqs.weight\" is none of the scalings that are known");
+    for (size_t i = 0; i < n; i++) /* any frequency between the two ends tells */
+        if (have[i] > 1.001 && have[i] < 0.999 * factor)
+            original = round(wave[i] * (1 + 3 * (1 / have[i] - 1 / factor) / (1 - 1 / factor)));
+    bool same = factor > 1 && original >= 1 && original <= INT32_MAX;
+    for (size_t i = 0; i < n && same; i++) {
+        double want = llama3_divides(wave[i], factor, original);
+        same = fabs(have[i] - want) <= 1e-3 * want;
+    }
+    if (!same)
+        return dw_fail(m->err, DW_E_INPUT,
+                       "tensor \"rope_freqs.weight\" is none of the scalings that are known");
+    dw_buf_adds(m->out, ",\n  \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": ");
+    put_float(m->out, factor);
+    dw_buf_printf(m->out,
+                  ", \"low_freq_factor\": 1.0, \"high_freq_factor\": 4.0, "
+                  "\"original_max_position_embeddings\": %.0f}",
+                  original);
+    return DW_OK;
 }
 
 static dw_status put_scaling(const maker *m)

@@ -223,9 +223,11 @@ static float *llama3_factors(exporter *e, size_t *n)
     *n = plain.head_dim / 2;
     double *base = dw_arena_alloc(&e->arena, *n * sizeof *base);
     float *out = dw_arena_alloc(&e->arena, *n * sizeof *out);
+    double *own = dw_arena_alloc(&e->arena, *n * sizeof *own);
     dw_config_inv_freq(&plain, false, base);
+    dw_config_inv_freq(&e->m->desc, false, own);
     for (size_t i = 0; i < *n; i++)
-        out[i] = (float)(base[i] / e->m->layer[0].inv_freq[i]);
+        out[i] = (float)(base[i] / own[i]);
     return out;
 }
 

@@ -12,6 +12,7 @@
 #include "model/safetensors.h"
 #include "tensor/exec.h"
 #include "tensor/linear.h"
+#include "text/chat.h"
 #include "text/tokenizer.h"
 
 /* One tensor of the engine. Fused matrices (qkv, gate and up) are one parameter here and several
@@ -105,6 +106,8 @@ dw_status dw_model_sidecar(const dw_model *m, const char *name, bool *there, dw_
                            dw_err *err);
 /* The tokenizer of a model's folder or GGUF file, without the model. */
 dw_status dw_model_words(const char *dir, dw_tokenizer **out, dw_err *err);
+/* The chat template that goes with it; *out is NULL when there is none. t must outlive it. */
+dw_status dw_model_words_chat(const char *dir, const dw_tokenizer *t, dw_chat **out, dw_err *err);
 bool dw_model_has_adapter(const dw_model *m);
 dw_top dw_model_top(const dw_model *m);
 uint32_t dw_model_score_width(const dw_model *m); /* 0: no score head */
@@ -126,6 +129,18 @@ void dw_model_changed(dw_model *m);
 void dw_model_hash(const dw_model *m, char out[65]);
 /* Ids that end a completion: config.json, generation_config.json and the tokenizer's eos. */
 size_t dw_model_stops(const dw_model *m, const int32_t **id);
+
+/* Another token that ends a completion, by its text. DW_E_RECIPE: the tokenizer has no such token.
+ */
+dw_status dw_model_add_stop(dw_model *m, const char *token, dw_err *err);
+/* The model's own chat template; *out is NULL when it has none. The model must outlive it. */
+dw_status dw_model_chat(const dw_model *m, dw_chat **out, dw_err *err);
+/* Another template for it, from a file. */
+dw_status dw_model_chat_file(const dw_model *m, const char *path, dw_chat **out, dw_err *err);
+/* What training taught of conversations, for saving: where generation_config.json does not name the
+ * token that ends a turn (-1: none), it gets all of dw_model_stops; a template that is not the
+ * model's own (else empty) becomes chat_template.jinja. */
+void dw_model_set_talk(dw_model *m, int32_t turn_end, dw_text chat_template);
 
 typedef enum dw_save_dtype { DW_SAVE_SOURCE, DW_SAVE_F32, DW_SAVE_BF16, DW_SAVE_F16 } dw_save_dtype;
 /* Writes a Hugging Face folder into `dir` (which exists, usually inside a stage): weights in one

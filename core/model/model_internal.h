@@ -102,7 +102,12 @@ struct dw_model {
     struct dw_source *source; /* what saving needs (save.c); NULL for a built model */
     int32_t *stop;
     size_t n_stop;
+    int32_t turn_end;      /* 1 + what dw_model_set_talk was given; 0: nothing was */
+    dw_text chat_template; /* empty: the model's own */
 };
+
+/* What dw_model_set_talk says, into a saved folder; an adapter's has no generation_config.json. */
+dw_status dw_model_save_talk(const dw_model *m, const char *dir, bool generation, dw_err *err);
 
 /* A model of this description with all weights zero, adapter included where o->lora is set: the
  * common part of opening and initialising, and what tests start from. Panels are mapped and not

@@ -47,7 +47,7 @@ dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t
         }
         put_dims(&list, e->dim, e->n_dim);
         dw_buf_adds(&list, ", wanted ");
-        uint64_t dim[2];
+        uint64_t dim[8] = {0};
         dw_slice_dims(s, dim);
         put_dims(&list, dim, s->n_dim);
     }
@@ -83,8 +83,10 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
         size_t at = 0;
         while (isfinite(v[at]))
             at++;
+        const size_t cols = slice[i].cols; /* the element of the file */
         return dw_fail(err, DW_E_INPUT, "tensor \"%s\" holds %g at element %zu", e->name,
-                       (double)v[at], at);
+                       (double)v[at],
+                       slice[i].transposed ? at % cols * slice[i].rows + at / cols : at);
     }
     return DW_OK;
 }
@@ -252,7 +254,11 @@ static dw_status read_words(dw_model *m, const char *dir, struct dw_gguf *g, dw_
     if (!g || strcmp(dir, m->dir) != 0)
         return dw_tokenizer_load(dir, &m->tokenizer, err);
     dw_source *s = m->source;
-    DW_TRY(dw_gguf_tokenizer(g, &s->tokenizer, &s->tokenizer_config, err));
+    dw_status st = dw_gguf_tokenizer(g, &s->tokenizer, &s->tokenizer_config, err);
+    if (st < 0) {
+        dw_err_prefix(err, "%s", dir);
+        return st;
+    }
     return dw_tokenizer_parse(dw_buf_text(&s->tokenizer), dw_buf_text(&s->tokenizer_config), dir,
                               &m->tokenizer, err);
 }
@@ -299,6 +305,8 @@ static dw_status read_config(plan *p, dw_err *err)
     const char *path = g ? p->dir : dw_path_join(&a, p->dir, "config.json");
     dw_status st =
         g ? dw_gguf_config(g, &p->config, err) : dw_file_read(path, CONFIG_BYTES, &p->config, err);
+    if (g && st < 0)
+        dw_err_prefix(err, "%s", path);
     if (st == DW_OK) {
         st = dw_json_parse(p->config.ptr, p->config.len, DW_JSON_DEPTH_HEADER, 1, &root, err);
         if (st == DW_OK)

@@ -328,6 +328,8 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
         st = dw_source_copy_files(m->dir, dir, false, err);
     if (st == DW_OK && strcmp(m->source->tokenizer_dir, m->dir) != 0)
         st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+    if (st == DW_OK)
+        st = dw_model_save_talk(m, dir, true, err);
     dw_free(buffer);
     dw_buf_finish(&config);
     dw_arena_finish(&a);

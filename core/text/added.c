@@ -60,8 +60,7 @@ static dw_status read_flags(const dw_json *o, dw_added_token *t, dw_err *err)
     return dw_json_get_bool(o, "normalized", !t->special, &t->normalized, err);
 }
 
-static dw_status read_token(dw_vocab *v, const dw_json *o, size_t i, bool nfc, dw_added_token *t,
-                            dw_err *err)
+static dw_status read_token(dw_vocab *v, const dw_json *o, size_t i, dw_added_token *t, dw_err *err)
 {
     char where[48];
     snprintf(where, sizeof where, "added_tokens[%zu]", i);
@@ -90,16 +89,33 @@ static dw_status read_token(dw_vocab *v, const dw_json *o, size_t i, bool nfc, d
     DW_TRY(dw_vocab_add(v, dw_json_str(content), n, where, err));
     t->id = (int32_t)n;
     t->content = v->entry[t->id].token;
-    if (t->normalized && nfc && !dw_unicode_surely_nfc(t->content)) {
-        dw_buf b = {0};
-        DW_TRY(dw_unicode_nfc(t->content, &b, err));
-        t->content = (dw_text){dw_arena_strndup(&v->arena, b.ptr, b.len), b.len};
-        dw_buf_finish(&b);
-    }
     return DW_OK;
 }
 
-static dw_status read_all(dw_added *a, dw_vocab *v, const dw_json *array, bool nfc,
+/* What a normalized token looks like in a text that was brought into normal form. */
+static dw_status normalize_all(dw_vocab *v, dw_added_token *all, size_t n, const dw_normalize *z,
+                               dw_err *err)
+{
+    dw_normalize_scratch scratch = {0};
+    dw_status st = DW_OK;
+    for (size_t i = 0; i < n && !st; i++) {
+        dw_text to;
+        if (!all[i].normalized)
+            continue;
+        st = dw_normalize_run(z, &scratch, all[i].content, &to, err);
+        if (!st && !to.len)
+            st = dw_fail(err, DW_E_INPUT, "added_tokens[%zu]: the normalizer leaves nothing of %s",
+                         i, dw_vocab_quoted(all[i].content).text);
+        if (!st && !dw_text_eq(to, all[i].content)) {
+            all[i].content = (dw_text){dw_arena_strndup(&v->arena, to.ptr, to.len), to.len};
+            dw_vocab_show(v, all[i].id, all[i].content);
+        }
+    }
+    dw_normalize_scratch_finish(&scratch);
+    return st;
+}
+
+static dw_status read_all(dw_added *a, dw_vocab *v, const dw_json *array, const dw_normalize *z,
                           dw_added_token *all, dw_err *err)
 {
     size_t n = 0;
@@ -107,7 +123,7 @@ static dw_status read_all(dw_added *a, dw_vocab *v, const dw_json *array, bool n
     dw_status st = DW_OK;
     v->limit += (int64_t)dw_json_len(array) * 2;
     for (const dw_json *e = dw_json_first(array); e && !st; e = dw_json_next(e), n++) {
-        st = read_token(v, e, n, nfc, &all[n], err);
+        st = read_token(v, e, n, &all[n], err);
         if (!st && !dw_map_put(&seen, v->entry[all[n].id].token, 0))
             st = dw_fail(err, DW_E_INPUT, "added_tokens[%zu]: %s is there already", n,
                          dw_vocab_quoted(v->entry[all[n].id].token).text);
@@ -118,20 +134,23 @@ static dw_status read_all(dw_added *a, dw_vocab *v, const dw_json *array, bool n
     a->n_special = v->n;
     a->special = dw_zalloc((size_t)v->n + 1, 1);
     for (size_t i = 0; i < n; i++)
-        a->special[all[i].id] = all[i].special;
+        a->special[all[i].id] = v->entry[all[i].id].special = all[i].special;
+    /* Literal parts are searched before anything normalises them. */
+    build_set(&a->literal, all, n, is_literal);
+    DW_TRY(normalize_all(v, all, n, z, err));
     build_set(&a->raw, all, n, is_raw);
     build_set(&a->normal, all, n, is_normal);
-    build_set(&a->literal, all, n, is_literal);
     return DW_OK;
 }
 
-dw_status dw_added_read(dw_added *a, dw_vocab *v, const dw_json *array, bool nfc, dw_err *err)
+dw_status dw_added_read(dw_added *a, dw_vocab *v, const dw_json *array, const dw_normalize *z,
+                        dw_err *err)
 {
     if (array && dw_json_kind(array) != DW_JSON_ARRAY && dw_json_kind(array) != DW_JSON_NULL)
         return dw_fail(err, DW_E_INPUT, "added_tokens: wanted an array, found %s",
                        dw_json_kind_name(array));
     dw_added_token *all = dw_zalloc(dw_json_len(array) + 1, sizeof *all);
-    dw_status st = read_all(a, v, array, nfc, all, err);
+    dw_status st = read_all(a, v, array, z, all, err);
     dw_free(all);
     return st;
 }
@@ -250,12 +269,13 @@ bool dw_added_next(dw_added_finder *f, dw_added_match *out)
         if ((t->special && f->mode == DW_ADDED_PLAIN) ||
             (t->single_word && !stands_alone(f->text, m.start, m.end)))
             continue;
-        /* White space that an earlier rstrip took is gone, and a token that began in it, too. */
+        /* White space that an earlier rstrip took is gone, but a token that begins in it counts,
+         * unless lstrip leaves nothing of it. */
+        strip(t, f->text, f->done, &m);
         if (m.start < f->done)
             m.start = f->done;
-        if (m.end <= f->done)
+        if (t->lstrip && m.start >= m.end)
             continue;
-        strip(t, f->text, f->done, &m);
         f->done = m.end;
         *out = m;
         return true;

@@ -3,6 +3,7 @@
 #define DW_TEXT_ADDED_H
 
 #include "base/json.h"
+#include "text/normalize.h"
 #include "text/tokenizer.h"
 #include "text/vocab.h"
 
@@ -29,11 +30,14 @@ typedef struct dw_added {
 } dw_added;
 
 /* Reads the array "added_tokens" and puts the tokens into the vocabulary. */
-dw_status dw_added_read(dw_added *a, dw_vocab *v, const dw_json *array, bool nfc, dw_err *err);
+dw_status dw_added_read(dw_added *a, dw_vocab *v, const dw_json *array, const dw_normalize *z,
+                        dw_err *err);
 void dw_added_finish(dw_added *a);
 
 typedef struct dw_added_match {
-    size_t start, end; /* with the white space that lstrip and rstrip take */
+    /* With the white space that lstrip and rstrip take. What lies between one match's end and the
+     * next one's start is text; after a token inside white space that was taken, end < start. */
+    size_t start, end;
     int32_t id;
 } dw_added_match;
 

@@ -1,32 +1,10 @@
-/* Byte-pair merging: short words by scanning for the lowest rank, long ones with a heap, and a
- * cache of finished words. */
+/* Byte-pair merging: reads the merges and the options of the model. */
 #include "text/bpe.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
-
-enum {
-    SHORT_WORD = 40, /* up to here a scan of all ranks beats a heap */
-    CACHE_SLOTS = 1 << 14,
-    CACHE_BYTES = 22,
-    CACHE_IDS = 10,
-};
-#define NO_MERGE UINT32_MAX
-
-typedef struct dw_bpe_merge {
-    int32_t left, right;
-    uint32_t rank; /* NO_MERGE: empty slot */
-    int32_t id;
-} dw_bpe_merge;
-
-/* One cache line: a word and its ids. */
-typedef struct dw_bpe_word {
-    uint8_t len, n; /* len 0: empty */
-    char byte[CACHE_BYTES];
-    int32_t id[CACHE_IDS];
-} dw_bpe_word;
-_Static_assert(sizeof(dw_bpe_word) == 64, "a cache line");
+#include "text/unicode.h"
 
 static size_t pair_hash(int32_t left, int32_t right)
 {
@@ -34,11 +12,11 @@ static size_t pair_hash(int32_t left, int32_t right)
     return (size_t)(x ^ x >> 29);
 }
 
-static dw_bpe_merge *slot_of(const dw_bpe *b, int32_t left, int32_t right)
+dw_bpe_merge *dw_bpe_slot(const dw_bpe *b, int32_t left, int32_t right)
 {
     for (size_t i = pair_hash(left, right);; i++) {
         dw_bpe_merge *m = &b->slot[i & (b->cap - 1)];
-        if (m->rank == NO_MERGE || (m->left == left && m->right == right))
+        if (m->rank == DW_BPE_NO_MERGE || (m->left == left && m->right == right))
             return m;
     }
 }
@@ -94,8 +72,8 @@ static dw_status add_merge(dw_bpe *b, const dw_json *m, size_t i, dw_buf *joined
     dw_buf_add(joined, l.ptr, l.len);
     dw_buf_add(joined, r.ptr, r.len);
     DW_TRY(find_part(b, i, dw_buf_text(joined), "the result", &id, err));
-    dw_bpe_merge *slot = slot_of(b, left, right);
-    if (slot->rank != NO_MERGE)
+    dw_bpe_merge *slot = dw_bpe_slot(b, left, right);
+    if (slot->rank != DW_BPE_NO_MERGE)
         return dw_fail(err, DW_E_INPUT, "model.merges[%zu]: %s and %s are merged at %u already", i,
                        dw_vocab_quoted(l).text, dw_vocab_quoted(r).text, slot->rank);
     *slot = (dw_bpe_merge){left, right, (uint32_t)i, id};
@@ -112,7 +90,7 @@ static dw_status read_merges(dw_bpe *b, const dw_json *merges, dw_err *err)
         ;
     b->slot = dw_alloc(b->cap * sizeof *b->slot);
     for (size_t i = 0; i < b->cap; i++)
-        b->slot[i].rank = NO_MERGE;
+        b->slot[i].rank = DW_BPE_NO_MERGE;
     dw_buf joined = {0};
     dw_status st = DW_OK;
     size_t i = 0;
@@ -122,7 +100,7 @@ static dw_status read_merges(dw_bpe *b, const dw_json *merges, dw_err *err)
     return st;
 }
 
-/* Options that change ids and that real byte-level models leave off. */
+/* Options that change ids and that real models leave off. */
 static dw_status refuse_variants(const dw_json *model, dw_err *err)
 {
     static const char *const affix[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -130,20 +108,15 @@ static dw_status refuse_variants(const dw_json *model, dw_err *err)
         const char *s;
         DW_TRY(dw_json_get_cstr(model, affix[i], "", &s, err));
         if (*s)
-            return dw_fail(err, DW_E_INPUT, "%s \"%s\" is not supported (byte-level BPE has none)",
-                           affix[i], s);
+            return dw_fail(err, DW_E_INPUT,
+                           "%s \"%s\" is not supported (models of language have none)", affix[i],
+                           s);
     }
     double dropout;
-    bool fallback;
     DW_TRY(dw_json_get_num(model, "dropout", 0, 0, 1, &dropout, err));
     if (dropout > 0)
         return dw_fail(err, DW_E_INPUT, "dropout %g is not supported: ids would be random",
                        dropout);
-    DW_TRY(dw_json_get_bool(model, "byte_fallback", false, &fallback, err));
-    if (fallback)
-        return dw_fail(err, DW_E_INPUT,
-                       "byte_fallback is not supported yet (this is a "
-                       "SentencePiece model; byte-level BPE is what is read)");
     return DW_OK;
 }
 
@@ -153,6 +126,12 @@ static dw_status read_options(dw_bpe *b, const dw_json *model, dw_err *err)
     DW_TRY(refuse_variants(model, err));
     DW_TRY(dw_json_get_bool(model, "ignore_merges", false, &b->ignore_merges, err));
     DW_TRY(dw_json_get_bool(model, "fuse_unk", false, &b->fuse_unk, err));
+    DW_TRY(dw_json_get_bool(model, "byte_fallback", false, &b->byte_fallback, err));
+    if (b->byte_fallback && b->vocab->byte_level)
+        return dw_fail(
+            err, DW_E_INPUT,
+            "byte_fallback with the pre-tokenizer ByteLevel is not supported (every byte "
+            "has a token there)");
     DW_TRY(dw_json_get_cstr(model, "unk_token", NULL, &unk, err));
     if (unk && (b->unk = dw_vocab_find(b->vocab, dw_text_of(unk))) < 0)
         return dw_fail(err, DW_E_INPUT, "unk_token: %s is not in model.vocab",
@@ -160,241 +139,75 @@ static dw_status read_options(dw_bpe *b, const dw_json *model, dw_err *err)
     return DW_OK;
 }
 
-dw_status dw_bpe_read(dw_bpe *b, const dw_vocab *v, const dw_json *model, dw_err *err)
+static dw_status find_bytes(dw_bpe *b, dw_err *err)
 {
-    b->vocab = v;
-    b->unk = -1;
-    dw_status st = read_options(b, model, err);
-    if (st) {
-        dw_err_prefix(err, "model");
-        return st;
-    }
     int known = 0;
     for (int byte = 0; byte < 256; byte++) {
         char c = (char)byte;
         int64_t id;
-        b->byte_id[byte] = dw_map_get(&v->by_bytes, (dw_text){&c, 1}, &id) ? (int32_t)id : -1;
+        b->byte_id[byte] =
+            dw_map_get(&b->vocab->by_bytes, (dw_text){&c, 1}, &id) ? (int32_t)id : -1;
         known += b->byte_id[byte] >= 0;
     }
     if (!known)
         return dw_fail(err, DW_E_INPUT,
                        "model.vocab: no single byte has a token, so this is not "
                        "a byte-level vocabulary");
-    return read_merges(b, dw_json_get(model, "merges"), err);
+    return DW_OK;
+}
+
+unsigned dw_bpe_kind(const dw_bpe *b, uint32_t c)
+{
+    bool known = dw_chars_id(&b->chars, c) >= 0;
+    return !known ? DW_BPE_UNKNOWN : c < 128 ? c : c == 0x2581 ? DW_BPE_META : DW_BPE_KNOWN;
+}
+
+/* A token's first and last character. The token of a byte or of the unknown is not made of the
+ * characters it is written with: such merges, which no real model has, forbid all cutting. */
+static void find_joins(dw_bpe *b)
+{
+    for (int k = 0; k < DW_BPE_KINDS; k++)
+        b->joins[k][DW_BPE_UNKNOWN] = b->joins[DW_BPE_UNKNOWN][k] = 1;
+    for (size_t i = 0; i < b->cap; i++) {
+        const dw_bpe_merge *m = &b->slot[i];
+        if (m->rank == DW_BPE_NO_MERGE)
+            continue;
+        dw_text l = b->vocab->entry[m->left].token, r = b->vocab->entry[m->right].token;
+        if (m->left == b->unk || m->right == b->unk || dw_chars_byte_of(l) >= 0 ||
+            dw_chars_byte_of(r) >= 0) {
+            memset(b->joins, 1, sizeof b->joins);
+            return;
+        }
+        int len;
+        size_t last = dw_unicode_before(l.ptr, l.len);
+        b->joins[dw_bpe_kind(b, dw_unicode_at(l.ptr + last, l.len - last, &len))]
+                [dw_bpe_kind(b, dw_unicode_at(r.ptr, r.len, &len))] = 1;
+    }
+}
+
+dw_status dw_bpe_read(dw_bpe *b, const dw_vocab *v, const dw_json *model, dw_err *err)
+{
+    b->vocab = v;
+    b->n_vocab = v->n;
+    b->unk = -1;
+    dw_status st = read_options(b, model, err);
+    if (st) {
+        dw_err_prefix(err, "model");
+        return st;
+    }
+    if (v->byte_level)
+        DW_TRY(find_bytes(b, err));
+    DW_TRY(read_merges(b, dw_json_get(model, "merges"), err));
+    if (!v->byte_level) {
+        dw_chars_build(&b->chars, v);
+        find_joins(b);
+    }
+    return DW_OK;
 }
 
 void dw_bpe_finish(dw_bpe *b)
 {
     dw_free(b->slot);
     b->slot = NULL;
-}
-
-/* ---- merging ---- */
-
-static bool make_room(dw_bpe_scratch *s, size_t n)
-{
-    if (n <= s->cap)
-        return true;
-    size_t cap = s->cap ? s->cap : 256;
-    while (cap < n)
-        cap *= 2;
-    dw_free(s->sym);
-    dw_free(s->next);
-    dw_free(s->rank);
-    dw_free(s->heap);
-    s->cap = 0;
-    s->sym = dw_try_alloc(cap * sizeof *s->sym);
-    s->next = dw_try_alloc(cap * 2 * sizeof *s->next);
-    s->rank = dw_try_alloc(cap * sizeof *s->rank);
-    /* n - 1 pairs to start with, and every one of at most n - 1 merges makes two new ones. */
-    s->heap_cap = cap * 3;
-    s->heap = dw_try_alloc(s->heap_cap * sizeof *s->heap);
-    if (!s->sym || !s->next || !s->rank || !s->heap)
-        return false;
-    s->cap = cap;
-    return true;
-}
-
-/* Bytes to single-byte tokens; returns how many. */
-static size_t start_symbols(const dw_bpe *b, dw_bpe_scratch *s, const char *word, size_t n)
-{
-    size_t k = 0;
-    bool was_unk = false;
-    for (size_t i = 0; i < n; i++) {
-        uint8_t byte = (uint8_t)word[i];
-        int32_t id = b->byte_id[byte];
-        bool is_unk = id < 0;
-        if (is_unk) {
-            if (b->unk < 0) {
-                s->lost++;
-                s->lost_byte = byte;
-                continue;
-            }
-            id = b->unk;
-        }
-        if (!(is_unk && was_unk && b->fuse_unk))
-            s->sym[k++] = id;
-        was_unk = is_unk;
-    }
-    return k;
-}
-
-static uint32_t rank_of(const dw_bpe *b, int32_t left, int32_t right)
-{
-    return slot_of(b, left, right)->rank;
-}
-
-static size_t merge_short(const dw_bpe *b, dw_bpe_scratch *s, size_t n)
-{
-    int32_t *sym = s->sym;
-    uint32_t *rank = s->rank;
-    for (size_t i = 0; i + 1 < n; i++)
-        rank[i] = rank_of(b, sym[i], sym[i + 1]);
-    while (n > 1) {
-        size_t at = 0;
-        uint32_t best = rank[0];
-        for (size_t i = 1; i + 1 < n; i++)
-            if (rank[i] < best) {
-                best = rank[i];
-                at = i;
-            }
-        if (best == NO_MERGE)
-            break;
-        sym[at] = slot_of(b, sym[at], sym[at + 1])->id;
-        n--;
-        memmove(sym + at + 1, sym + at + 2, (n - at - 1) * sizeof *sym);
-        if (at + 1 < n) {
-            memmove(rank + at + 1, rank + at + 2, (n - at - 2) * sizeof *rank);
-            rank[at] = rank_of(b, sym[at], sym[at + 1]);
-        }
-        if (at > 0)
-            rank[at - 1] = rank_of(b, sym[at - 1], sym[at]);
-    }
-    return n;
-}
-
-static void heap_push(dw_bpe_scratch *s, uint32_t rank, size_t at)
-{
-    if (rank == NO_MERGE)
-        return;
-    uint64_t x = (uint64_t)rank << 32 | at;
-    size_t i = s->heap_n++;
-    for (; i > 0 && s->heap[(i - 1) / 2] > x; i = (i - 1) / 2)
-        s->heap[i] = s->heap[(i - 1) / 2];
-    s->heap[i] = x;
-}
-
-static uint64_t heap_pop(dw_bpe_scratch *s)
-{
-    uint64_t top = s->heap[0], x = s->heap[--s->heap_n];
-    size_t i = 0;
-    for (size_t c; (c = 2 * i + 1) < s->heap_n; i = c) {
-        c += c + 1 < s->heap_n && s->heap[c + 1] < s->heap[c];
-        if (s->heap[c] >= x)
-            break;
-        s->heap[i] = s->heap[c];
-    }
-    s->heap[i] = x;
-    return top;
-}
-
-/* The symbols are a list: next[] to the right, prev[] in the upper half of the same array. rank[i]
- * is the rank of the pair that starts at i; an entry of the heap whose rank differs is stale. */
-static size_t merge_long(const dw_bpe *b, dw_bpe_scratch *s, size_t n)
-{
-    int32_t *sym = s->sym, *next = s->next, *prev = s->next + s->cap;
-    uint32_t *rank = s->rank;
-    s->heap_n = 0;
-    for (size_t i = 0; i < n; i++) {
-        next[i] = i + 1 < n ? (int32_t)i + 1 : -1;
-        prev[i] = (int32_t)i - 1;
-        rank[i] = i + 1 < n ? rank_of(b, sym[i], sym[i + 1]) : NO_MERGE;
-        heap_push(s, rank[i], i);
-    }
-    while (s->heap_n) {
-        uint64_t top = heap_pop(s);
-        size_t at = (uint32_t)top;
-        if (rank[at] != (uint32_t)(top >> 32))
-            continue;
-        int32_t right = next[at];
-        sym[at] = slot_of(b, sym[at], sym[right])->id;
-        rank[right] = NO_MERGE;
-        next[at] = next[right];
-        rank[at] = NO_MERGE;
-        if (next[at] >= 0) {
-            prev[next[at]] = (int32_t)at;
-            rank[at] = rank_of(b, sym[at], sym[next[at]]);
-            heap_push(s, rank[at], at);
-        }
-        if (prev[at] >= 0) {
-            size_t before = (size_t)prev[at];
-            rank[before] = rank_of(b, sym[before], sym[at]);
-            heap_push(s, rank[before], before);
-        }
-    }
-    size_t k = 0;
-    for (int32_t i = n ? 0 : -1; i >= 0; i = next[i])
-        sym[k++] = sym[i];
-    return k;
-}
-
-static dw_bpe_word *cache_slot(dw_bpe_scratch *s, const char *word, size_t n)
-{
-    uint64_t w[3] = {0};
-    memcpy(w, word, n);
-    uint64_t h = (w[0] ^ n) * UINT64_C(0x9e3779b97f4a7c15);
-    h = (h ^ h >> 32 ^ w[1]) * UINT64_C(0xd6e8feb86659fd93);
-    h = (h ^ h >> 32 ^ w[2]) * UINT64_C(0x9e3779b97f4a7c15);
-    return &s->cache[(h >> 40) & (CACHE_SLOTS - 1)];
-}
-
-static void push_all(dw_ids *out, const int32_t *id, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        dw_ids_push(out, id[i]);
-}
-
-dw_status dw_bpe_encode(const dw_bpe *b, dw_bpe_scratch *s, const char *word, size_t n, dw_ids *out,
-                        dw_err *err)
-{
-    dw_bpe_word *slot = NULL;
-    if (!n)
-        return DW_OK;
-    if (n <= CACHE_BYTES) {
-        if (!s->cache)
-            s->cache = dw_zalloc(CACHE_SLOTS, sizeof *s->cache);
-        slot = cache_slot(s, word, n);
-        if (slot->len == n && !memcmp(slot->byte, word, n)) {
-            push_all(out, slot->id, slot->n);
-            return DW_OK;
-        }
-    }
-    int64_t whole;
-    if (b->ignore_merges && dw_map_get(&b->vocab->by_bytes, (dw_text){word, n}, &whole)) {
-        dw_ids_push(out, (int32_t)whole);
-        return DW_OK;
-    }
-    if (!make_room(s, n))
-        return dw_fail(err, DW_E_LIMIT, "out of memory for a word of %zu bytes", n);
-    uint32_t lost = s->lost;
-    size_t k = start_symbols(b, s, word, n);
-    k = k <= SHORT_WORD ? merge_short(b, s, k) : merge_long(b, s, k);
-    push_all(out, s->sym, k);
-    if (slot && k <= CACHE_IDS && lost == s->lost) {
-        slot->len = (uint8_t)n;
-        slot->n = (uint8_t)k;
-        memcpy(slot->byte, word, n);
-        memcpy(slot->id, s->sym, k * sizeof *s->sym);
-    }
-    return DW_OK;
-}
-
-void dw_bpe_scratch_finish(dw_bpe_scratch *s)
-{
-    dw_free(s->cache);
-    dw_free(s->sym);
-    dw_free(s->next);
-    dw_free(s->rank);
-    dw_free(s->heap);
-    *s = (dw_bpe_scratch){0};
+    dw_chars_finish(&b->chars);
 }

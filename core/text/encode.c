@@ -8,8 +8,10 @@
 
 struct dw_encode_scratch {
     dw_bpe_scratch bpe;
+    dw_unigram_scratch unigram;
+    dw_normalize_scratch normalize;
     dw_pretoken_scratch pretoken;
-    dw_buf normal, joined;
+    dw_buf joined;
     dw_added_span *span;
     size_t cap_span;
 };
@@ -43,8 +45,9 @@ static void give_back(const dw_tokenizer *t, dw_encode_scratch *s)
 void dw_encode_scratch_free(dw_encode_scratch *s)
 {
     dw_bpe_scratch_finish(&s->bpe);
+    dw_unigram_scratch_finish(&s->unigram);
+    dw_normalize_scratch_finish(&s->normalize);
     dw_pretoken_scratch_finish(&s->pretoken);
-    dw_buf_finish(&s->normal);
     dw_buf_finish(&s->joined);
     dw_free(s->span);
     dw_free(s);
@@ -57,37 +60,34 @@ typedef struct job {
     dw_ids *out;
 } job;
 
-static dw_status merge_piece(void *ctx, const char *piece, size_t n, dw_err *err)
+static dw_status encode_piece(void *ctx, const char *piece, size_t n, dw_err *err)
 {
     job *j = ctx;
-    return dw_bpe_encode(&j->t->bpe, &j->s->bpe, piece, n, j->out, err);
+    return j->t->is_unigram
+               ? dw_unigram_encode(&j->t->unigram, &j->s->unigram, piece, n, j->out, err)
+               : dw_bpe_encode(&j->t->bpe, &j->s->bpe, piece, n, j->out, err);
 }
 
-static dw_status encode_plain(job *j, dw_text text, dw_err *err)
+static dw_status encode_plain(job *j, dw_text text, bool first, dw_err *err)
 {
-    return dw_pretoken_run(&j->t->pretoken, &j->s->pretoken, text, merge_piece, j, err);
+    return dw_pretoken_run(&j->t->pretoken, &j->s->pretoken, text, first, encode_piece, j, err);
 }
 
-/* Text that holds no added token of the raw set: normalise it, then look for the others. */
-static dw_status encode_rest(job *j, dw_text text, bool parse_special, dw_err *err)
+/* Text that holds no added token of the raw set: normalise it, then look for the others. `first`:
+ * nothing goes before it. */
+static dw_status encode_rest(job *j, dw_text text, bool first, bool parse_special, dw_err *err)
 {
-    if (!text.len)
-        return DW_OK;
-    if (j->t->nfc && !dw_unicode_surely_nfc(text)) {
-        dw_buf_clear(&j->s->normal);
-        DW_TRY(dw_unicode_nfc(text, &j->s->normal, err));
-        text = dw_buf_text(&j->s->normal);
-    }
+    DW_TRY(dw_normalize_run(&j->t->normalize, &j->s->normalize, text, &text, err));
     dw_added_finder f = {
         &j->t->added.normal, text, parse_special ? DW_ADDED_ALL : DW_ADDED_PLAIN, NULL, 0, 0, 0, 0};
     dw_added_match m;
     size_t done = 0;
     while (dw_added_next(&f, &m)) {
-        DW_TRY(encode_plain(j, (dw_text){text.ptr + done, m.start - done}, err));
+        DW_TRY(encode_plain(j, (dw_text){text.ptr + done, m.start - done}, first && !done, err));
         dw_ids_push(j->out, m.id);
         done = m.end;
     }
-    return encode_plain(j, (dw_text){text.ptr + done, text.len - done}, err);
+    return encode_plain(j, (dw_text){text.ptr + done, text.len - done}, first && !done, err);
 }
 
 static dw_status encode_all(job *j, dw_added_finder *f, bool parse_special, dw_err *err)
@@ -96,11 +96,12 @@ static dw_status encode_all(job *j, dw_added_finder *f, bool parse_special, dw_e
     dw_text text = f->text;
     size_t done = 0;
     while (dw_added_next(f, &m)) {
-        DW_TRY(encode_rest(j, (dw_text){text.ptr + done, m.start - done}, parse_special, err));
+        DW_TRY(
+            encode_rest(j, (dw_text){text.ptr + done, m.start - done}, !done, parse_special, err));
         dw_ids_push(j->out, m.id);
         done = m.end;
     }
-    return encode_rest(j, (dw_text){text.ptr + done, text.len - done}, parse_special, err);
+    return encode_rest(j, (dw_text){text.ptr + done, text.len - done}, !done, parse_special, err);
 }
 
 static dw_status check_text(dw_text text, dw_err *err)
@@ -169,33 +170,5 @@ dw_status dw_tokenizer_encode_parts(const dw_tokenizer *t, const dw_tok_part *pa
                          .n_span = n_span};
     dw_status st = encode_found(t, s, &f, flags, out, err);
     give_back(t, s);
-    return st;
-}
-
-/* ---- decoding ---- */
-
-dw_status dw_tokenizer_piece(const dw_tokenizer *t, int32_t id, dw_buf *out, dw_err *err)
-{
-    if (id < 0 || id >= t->vocab.n)
-        return dw_fail(err, DW_E_INPUT, "id %d is outside the vocabulary (0 .. %d)", id,
-                       t->vocab.n - 1);
-    const dw_vocab_entry *e = &t->vocab.entry[id];
-    if (!e->token.ptr)
-        return dw_fail(err, DW_E_INPUT, "id %d has no token in this vocabulary", id);
-    dw_buf_add(out, e->bytes.ptr, e->bytes.len);
-    return DW_OK;
-}
-
-dw_status dw_tokenizer_decode(const dw_tokenizer *t, const int32_t *id, size_t n, bool skip_special,
-                              dw_buf *out, dw_err *err)
-{
-    dw_buf bytes = {0};
-    dw_status st = DW_OK;
-    for (size_t i = 0; i < n && !st; i++)
-        if (!skip_special || !dw_tokenizer_is_special(t, id[i]))
-            st = dw_tokenizer_piece(t, id[i], &bytes, err);
-    if (!st)
-        dw_unicode_lossy(bytes.ptr ? bytes.ptr : "", bytes.len, out);
-    dw_buf_finish(&bytes);
     return st;
 }

@@ -7,6 +7,7 @@
 #include <pcre2.h>
 
 #include "base/alloc.h"
+#include "text/unicode.h"
 
 enum {
     MATCH_LIMIT = 1000000, /* backtracking steps of one match: some ten milliseconds */
@@ -20,6 +21,7 @@ enum {
 struct dw_regex {
     pcre2_code *code;
     bool jit;
+    dw_regex *late; /* for texts with characters newer than PCRE2's tables; NULL: no difference */
 };
 
 struct dw_regex_scratch {
@@ -33,6 +35,7 @@ struct dw_regex_scratch {
 typedef struct reader {
     const char *p, *end, *start;
     bool in_class;
+    bool late; /* properties name the characters that PCRE2 may not know yet */
     dw_buf *out;
 } reader;
 
@@ -52,6 +55,27 @@ static void put_space(reader *r, bool negated)
                     negated ? "[^\\x{09}-\\x{0d}\\x{85}\\p{Z}]" : "[\\x{09}-\\x{0d}\\x{85}\\p{Z}]");
 }
 
+/* From 10.40 on PCRE2 takes a script's name for all characters that are also used with it. */
+#if PCRE2_MAJOR > 10 || PCRE2_MINOR >= 40
+#define SCRIPT "sc:"
+#else
+#define SCRIPT ""
+#endif
+
+/* \p{X} with its late characters, except where a class must not hold them. */
+static void put_property(reader *r, dw_text name, bool negated)
+{
+    bool late = r->late && !(r->in_class && negated), script = name.len > 2;
+    if (late && !r->in_class)
+        dw_buf_adds(r->out, negated ? "[^" : "[");
+    dw_buf_printf(r->out, "\\%c{%s%.*s}", negated && (!late || r->in_class) ? 'P' : 'p',
+                  script ? SCRIPT : "", (int)name.len, name.ptr);
+    if (late)
+        dw_unicode_put_late(name, r->out);
+    if (late && !r->in_class)
+        dw_buf_addc(r->out, ']');
+}
+
 static dw_status property(reader *r, const char *at, dw_err *err)
 {
     static const char *const known[] = {
@@ -68,7 +92,8 @@ static dw_status property(reader *r, const char *at, dw_err *err)
         name++;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (dw_text_is((dw_text){name, (size_t)(close - name)}, known[i])) {
-            dw_buf_add(r->out, at, (size_t)(close + 1 - at));
+            put_property(r, (dw_text){name, (size_t)(close - name)},
+                         (at[1] == 'P') != (at[3] == '^'));
             r->p = close + 1;
             return DW_OK;
         }
@@ -186,9 +211,9 @@ static dw_status counted(reader *r, dw_err *err)
     return DW_OK;
 }
 
-static dw_status translate(dw_text pattern, dw_buf *out, dw_err *err)
+static dw_status translate(dw_text pattern, bool late, dw_buf *out, dw_err *err)
 {
-    reader r = {pattern.ptr, pattern.ptr + pattern.len, pattern.ptr, false, out};
+    reader r = {pattern.ptr, pattern.ptr + pattern.len, pattern.ptr, false, late, out};
     while (r.p < r.end) {
         switch (*r.p) {
         case '\\':
@@ -221,29 +246,21 @@ static dw_status check_compiled(const dw_regex *r, dw_err *err)
     return DW_OK;
 }
 
-dw_status dw_regex_compile(dw_text pattern, dw_regex **out, dw_err *err)
+static dw_status compile(dw_text pattern, dw_regex **out, dw_err *err)
 {
-    *out = NULL;
-    if (!pattern.len || pattern.len > PATTERN_MAX)
-        return dw_fail(err, DW_E_INPUT, "the pattern has %zu bytes, wanted 1 .. %d", pattern.len,
-                       PATTERN_MAX);
-    dw_buf text = {0};
-    dw_status st = translate(pattern, &text, err);
     dw_regex *r = dw_zalloc(1, sizeof *r);
-    if (!st) {
-        int code;
-        PCRE2_SIZE at;
-        r->code = pcre2_compile((PCRE2_SPTR)text.ptr, text.len,
-                                PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE, &code, &at, NULL);
-        if (!r->code) {
-            PCRE2_UCHAR why[128];
-            pcre2_get_error_message(code, why, sizeof why);
-            st = dw_fail(err, DW_E_INPUT, "the pattern does not compile: %s", (char *)why);
-        } else {
-            st = check_compiled(r, err);
-        }
+    dw_status st = DW_OK;
+    int code;
+    PCRE2_SIZE at;
+    r->code = pcre2_compile((PCRE2_SPTR)pattern.ptr, pattern.len,
+                            PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE, &code, &at, NULL);
+    if (!r->code) {
+        PCRE2_UCHAR why[128];
+        pcre2_get_error_message(code, why, sizeof why);
+        st = dw_fail(err, DW_E_INPUT, "the pattern does not compile: %s", (char *)why);
+    } else {
+        st = check_compiled(r, err);
     }
-    dw_buf_finish(&text);
     if (st) {
         dw_regex_free(r);
         return st;
@@ -254,10 +271,39 @@ dw_status dw_regex_compile(dw_text pattern, dw_regex **out, dw_err *err)
     return DW_OK;
 }
 
+dw_status dw_regex_compile(dw_text pattern, dw_regex **out, dw_err *err)
+{
+    *out = NULL;
+    if (!pattern.len || pattern.len > PATTERN_MAX)
+        return dw_fail(err, DW_E_INPUT, "the pattern has %zu bytes, wanted 1 .. %d", pattern.len,
+                       PATTERN_MAX);
+    dw_buf text = {0}, late = {0};
+    dw_status st = translate(pattern, false, &text, err);
+    if (!st)
+        st = compile(dw_buf_text(&text), out, err);
+    if (!st)
+        st = translate(pattern, true, &late, err);
+    if (!st && !dw_text_eq(dw_buf_text(&text), dw_buf_text(&late)))
+        st = compile(dw_buf_text(&late), &(*out)->late, err);
+    dw_buf_finish(&text);
+    dw_buf_finish(&late);
+    if (st) {
+        dw_regex_free(*out);
+        *out = NULL;
+    }
+    return st;
+}
+
+const dw_regex *dw_regex_for(const dw_regex *r, dw_text text)
+{
+    return r->late && dw_unicode_has_late(text) ? r->late : r;
+}
+
 void dw_regex_free(dw_regex *r)
 {
     if (!r)
         return;
+    dw_regex_free(r->late);
     pcre2_code_free(r->code);
     dw_free(r);
 }
@@ -310,5 +356,25 @@ dw_status dw_regex_next(const dw_regex *r, dw_regex_scratch *s, dw_text text, si
     *found = true;
     *start = o[0];
     *end = o[1];
+    return DW_OK;
+}
+
+dw_status dw_regex_replace(const dw_regex *r, dw_regex_scratch *s, dw_text text, dw_text to,
+                           dw_buf *out, dw_err *err)
+{
+    size_t from = 0;
+    r = dw_regex_for(r, text);
+    while (from < text.len) {
+        bool found;
+        size_t start, end;
+        DW_TRY(dw_regex_next(r, s, text, from, &found, &start, &end, err));
+        if (!found)
+            break;
+        dw_buf_add(out, text.ptr + from, start - from);
+        dw_buf_add(out, to.ptr, to.len);
+        /* Look-behind can put an end before its start; such a match moves nothing. */
+        from = end > from ? end : text.len;
+    }
+    dw_buf_add(out, text.ptr + from, text.len - from);
     return DW_OK;
 }

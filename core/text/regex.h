@@ -14,6 +14,10 @@ typedef struct dw_regex_scratch dw_regex_scratch;
 dw_status dw_regex_compile(dw_text pattern, dw_regex **out, dw_err *err);
 void dw_regex_free(dw_regex *r); /* accepts NULL */
 
+/* The form of the pattern for this text: characters that PCRE2's tables may lack make another one
+ * necessary. Lives as long as r. */
+const dw_regex *dw_regex_for(const dw_regex *r, dw_text text);
+
 /* Match data and stack; one thread at a time. */
 dw_regex_scratch *dw_regex_scratch_create(void);
 void dw_regex_scratch_free(dw_regex_scratch *s); /* accepts NULL */
@@ -22,5 +26,8 @@ void dw_regex_scratch_free(dw_regex_scratch *s); /* accepts NULL */
  * beyond its limits is an error. */
 dw_status dw_regex_next(const dw_regex *r, dw_regex_scratch *s, dw_text text, size_t from,
                         bool *found, size_t *start, size_t *end, dw_err *err);
+/* Appends the text with every match replaced. */
+dw_status dw_regex_replace(const dw_regex *r, dw_regex_scratch *s, dw_text text, dw_text to,
+                           dw_buf *out, dw_err *err);
 
 #endif

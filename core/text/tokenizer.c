@@ -32,35 +32,6 @@ static bool is_null(const dw_json *v)
     return !v || dw_json_kind(v) == DW_JSON_NULL;
 }
 
-static dw_status read_normalizer(dw_tokenizer *t, const dw_json *o, int depth, dw_err *err)
-{
-    if (is_null(o))
-        return DW_OK;
-    if (!strcmp(type_of(o), "NFC")) {
-        t->nfc = true;
-        return DW_OK;
-    }
-    if (strcmp(type_of(o), "Sequence") != 0 || depth > 4)
-        return dw_fail(err, DW_E_INPUT,
-                       "normalizer: %s is not supported (NFC is, and no normalizer)", type_of(o));
-    const dw_json *list = dw_json_get(o, "normalizers");
-    for (const dw_json *e = dw_json_first(list); e; e = dw_json_next(e))
-        DW_TRY(read_normalizer(t, e, depth + 1, err));
-    return DW_OK;
-}
-
-static dw_status read_decoder(const dw_json *o, int depth, dw_err *err)
-{
-    if (!is_null(o) && !strcmp(type_of(o), "ByteLevel"))
-        return DW_OK;
-    if (!is_null(o) && !strcmp(type_of(o), "Sequence") && depth == 0) {
-        const dw_json *one = dw_json_first(dw_json_get(o, "decoders"));
-        if (one && !dw_json_next(one))
-            return read_decoder(one, depth + 1, err);
-    }
-    return dw_fail(err, DW_E_INPUT, "decoder: %s is not supported (ByteLevel is)", type_of(o));
-}
-
 /* ---- what goes before and after a text ---- */
 
 static dw_status special_ids(dw_tokenizer *t, const dw_json *o, const dw_json *item, dw_ids *out,
@@ -148,10 +119,27 @@ static dw_status read_model(dw_tokenizer *t, const dw_json *o, dw_err *err)
 {
     if (!o || dw_json_kind(o) != DW_JSON_OBJECT)
         return dw_fail(err, DW_E_INPUT, "model: wanted an object, found %s", dw_json_kind_name(o));
-    if (strcmp(type_of(o), "BPE") != 0)
-        return dw_fail(err, DW_E_INPUT, "model: %s is not supported (BPE is)", type_of(o));
+    t->is_unigram = !strcmp(type_of(o), "Unigram");
+    if (!t->is_unigram && strcmp(type_of(o), "BPE") != 0)
+        return dw_fail(err, DW_E_INPUT, "model: %s is not supported (BPE and Unigram are)",
+                       type_of(o));
+    if (t->is_unigram && t->pretoken.byte_level)
+        return dw_fail(err, DW_E_INPUT,
+                       "model: Unigram with the pre-tokenizer ByteLevel is not supported");
+    if (t->is_unigram)
+        return dw_unigram_read(&t->unigram, &t->vocab, o, err);
+    t->vocab.byte_level = t->pretoken.byte_level;
     DW_TRY(dw_vocab_read(&t->vocab, dw_json_get(o, "vocab"), err));
     return dw_bpe_read(&t->bpe, &t->vocab, o, err);
+}
+
+static void name_kind(dw_tokenizer *t)
+{
+    const char *form = dw_normalize_form_name(&t->normalize);
+    bool bytes = t->is_unigram ? t->unigram.byte_fallback : t->bpe.byte_fallback;
+    const char *model = t->is_unigram ? "Unigram" : t->vocab.byte_level ? "byte-level BPE" : "BPE";
+    snprintf(t->kind, sizeof t->kind, "%s%s, %s%s%s", model, bytes ? " with byte fallback" : "",
+             t->pretoken.pattern, *form ? ", " : "", form);
 }
 
 static dw_status read_all(dw_tokenizer *t, const dw_json *root, dw_err *err)
@@ -163,14 +151,16 @@ static dw_status read_all(dw_tokenizer *t, const dw_json *root, dw_err *err)
     if (strcmp(version, "1.0") != 0)
         return dw_fail(err, DW_E_INPUT, "version \"%s\" is not supported (\"1.0\" is)", version);
     /* The pre-tokenizer before the model: it says best what kind of tokenizer this is. */
-    DW_TRY(read_normalizer(t, dw_json_get(root, "normalizer"), 0, err));
-    DW_TRY(read_decoder(dw_json_get(root, "decoder"), 0, err));
+    DW_TRY(dw_normalize_read(&t->normalize, dw_json_get(root, "normalizer"), err));
+    DW_TRY(dw_detok_read(&t->decoder, dw_json_get(root, "decoder"), err));
     DW_TRY(dw_pretoken_read(&t->pretoken, dw_json_get(root, "pre_tokenizer"), err));
     DW_TRY(read_model(t, dw_json_get(root, "model"), err));
-    DW_TRY(dw_added_read(&t->added, &t->vocab, dw_json_get(root, "added_tokens"), t->nfc, err));
+    DW_TRY(
+        dw_added_read(&t->added, &t->vocab, dw_json_get(root, "added_tokens"), &t->normalize, err));
     DW_TRY(read_processor(t, dw_json_get(root, "post_processor"), 0, err));
-    snprintf(t->kind, sizeof t->kind, "byte-level BPE, %s%s", t->pretoken.pattern,
-             t->nfc ? ", NFC" : "");
+    if (t->is_unigram)
+        dw_unigram_build(&t->unigram);
+    name_kind(t);
     /* truncation and padding are settings of batches, which transformers overrides as well. */
     return DW_OK;
 }
@@ -221,6 +211,9 @@ void dw_tokenizer_free(dw_tokenizer *t)
     dw_added_finish(&t->added);
     dw_pretoken_finish(&t->pretoken);
     dw_bpe_finish(&t->bpe);
+    dw_unigram_finish(&t->unigram);
+    dw_normalize_finish(&t->normalize);
+    dw_detok_finish(&t->decoder);
     dw_vocab_finish(&t->vocab);
     dw_ids_finish(&t->before);
     dw_ids_finish(&t->after);

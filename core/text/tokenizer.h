@@ -50,7 +50,15 @@ dw_status dw_tokenizer_encode_parts(const dw_tokenizer *t, const dw_tok_part *pa
  * An id out of range is an error. */
 dw_status dw_tokenizer_decode(const dw_tokenizer *t, const int32_t *id, size_t n, bool skip_special,
                               dw_buf *out, dw_err *err);
-/* The raw bytes one token stands for (of an added token its content); may be half a character. */
+/* The same as ids come: what is appended is whole characters, and all of it put together is what
+ * decoding the whole gives. One text a stream until its end, then the next. */
+typedef struct dw_tok_stream dw_tok_stream; /* one thread at a time; t must outlive it */
+dw_tok_stream *dw_tok_stream_create(const dw_tokenizer *t, bool skip_special);
+dw_status dw_tok_stream_push(dw_tok_stream *s, int32_t id, dw_buf *out, dw_err *err);
+dw_status dw_tok_stream_end(dw_tok_stream *s, dw_buf *out, dw_err *err); /* what was held back */
+void dw_tok_stream_free(dw_tok_stream *s);                               /* accepts NULL */
+/* The raw bytes one token stands for (of an added token its content) in the middle of a text;
+ * may be half a character. */
 dw_status dw_tokenizer_piece(const dw_tokenizer *t, int32_t id, dw_buf *out, dw_err *err);
 
 /* What the post-processor puts in front of a text (BOS, or nothing); lives as long as t. */

@@ -7,8 +7,11 @@
 
 #include "text/added.h"
 #include "text/bpe.h"
+#include "text/detok.h"
+#include "text/normalize.h"
 #include "text/pretoken.h"
 #include "text/tokenizer.h"
+#include "text/unigram.h"
 #include "text/vocab.h"
 
 typedef struct dw_encode_scratch dw_encode_scratch;
@@ -16,13 +19,16 @@ void dw_encode_scratch_free(dw_encode_scratch *s);
 
 struct dw_tokenizer {
     dw_vocab vocab;
+    bool is_unigram;
     dw_bpe bpe;
+    dw_unigram unigram;
+    dw_normalize normalize;
     dw_pretoken pretoken;
+    dw_detok decoder;
     dw_added added;
-    bool nfc;
     dw_ids before, after; /* what the post-processor adds */
     int32_t bos, eos, pad;
-    char kind[64];
+    char kind[96];
 
     /* Working memory that no call is using: each encoding call takes one and gives it back, so that
      * word caches outlive calls and threads never share one. */

@@ -1,4 +1,4 @@
-/* Characters: UTF-8, GPT-2's alphabet of bytes, classes by utf8proc, NFC. */
+/* Characters: UTF-8, GPT-2's alphabet of bytes, normal forms by utf8proc. */
 #include "text/unicode.h"
 
 #include <stdlib.h>
@@ -102,66 +102,79 @@ void dw_unicode_lossy(const char *bytes, size_t n, dw_buf *out)
     dw_buf_add(out, bytes + start, n - start);
 }
 
-bool dw_unicode_is_space(uint32_t c)
+size_t dw_unicode_half(const char *bytes, size_t n)
 {
-    if (c < 0x80)
-        return c == ' ' || (c >= 9 && c <= 13);
-    if (c == 0x85)
-        return true;
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_ZS || k == UTF8PROC_CATEGORY_ZL || k == UTF8PROC_CATEGORY_ZP;
-}
-
-bool dw_unicode_is_word(uint32_t c)
-{
-    switch (utf8proc_category((utf8proc_int32_t)c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    default:
-        /* Joiners, and the circled and squared letters, which are alphabetic symbols. */
-        return c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) ||
-               (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
-               (c >= 0x1f170 && c <= 0x1f189);
+    const unsigned char *p = (const unsigned char *)bytes;
+    for (size_t k = 1; k <= 3 && k <= n; k++) {
+        unsigned char lead = p[n - k];
+        if ((lead & 0xc0) == 0x80)
+            continue;
+        size_t want = lead >= 0xf0 && lead <= 0xf4 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 1;
+        return want > k && lead <= 0xf4 && ill_formed(p + n - k, k) == k ? k : 0;
     }
+    return 0;
 }
 
-bool dw_unicode_is_numeric(uint32_t c)
+void dw_unicode_replace(dw_text t, dw_text from, dw_text to, dw_buf *out)
 {
-    if (c < 0x80)
-        return c >= '0' && c <= '9';
-    utf8proc_category_t k = utf8proc_category((utf8proc_int32_t)c);
-    return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
+    size_t done = 0;
+    const char *at;
+    while (t.len > done && (at = memmem(t.ptr + done, t.len - done, from.ptr, from.len))) {
+        size_t start = (size_t)(at - t.ptr);
+        dw_buf_add(out, t.ptr + done, start - done);
+        dw_buf_add(out, to.ptr, to.len);
+        done = start + from.len;
+    }
+    dw_buf_add(out, t.ptr + done, t.len - done);
 }
 
-bool dw_unicode_surely_nfc(dw_text text)
+bool dw_unicode_surely_in(dw_unicode_form form, dw_text text)
 {
-    /* Below U+0300 nothing composes and nothing decomposes: lead bytes up to 0xcb. */
+    /* Below U+0300 nothing composes and nothing decomposes: lead bytes up to 0xcb. Decomposition
+     * begins at U+00C0, that of compatibility at U+00A0. */
+    static const unsigned char first[] = {0xcc, 0xc3, 0xc2, 0xc2};
     for (size_t i = 0; i < text.len; i++)
-        if ((unsigned char)text.ptr[i] >= 0xcc)
+        if ((unsigned char)text.ptr[i] >= first[form])
             return false;
     return true;
 }
 
-dw_status dw_unicode_nfc(dw_text text, dw_buf *out, dw_err *err)
+static dw_status put_form(dw_unicode_form form, dw_text text, dw_buf *out, dw_err *err)
 {
+    static const utf8proc_option_t option[] = {
+        UTF8PROC_COMPOSE,
+        UTF8PROC_DECOMPOSE,
+        UTF8PROC_COMPOSE | UTF8PROC_COMPAT,
+        UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT,
+    };
+    static const char *const name[] = {"C", "D", "KC", "KD"};
     const utf8proc_uint8_t *p = (const utf8proc_uint8_t *)text.ptr;
     utf8proc_uint8_t *mapped = NULL;
+    if (!text.len)
+        return DW_OK;
     utf8proc_ssize_t n =
-        utf8proc_map(p, (utf8proc_ssize_t)text.len, &mapped, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_map(p, (utf8proc_ssize_t)text.len, &mapped, UTF8PROC_STABLE | option[form]);
     if (n < 0)
-        return dw_fail(err, DW_E_LIMIT, "the text cannot be brought into normal form C: %s",
-                       utf8proc_errmsg(n));
+        return dw_fail(err, DW_E_LIMIT, "the text cannot be brought into normal form %s: %s",
+                       name[form], utf8proc_errmsg(n));
     dw_buf_add(out, mapped, (size_t)n);
     free(mapped);
     return DW_OK;
+}
+
+/* An opaque character neither changes nor moves, and nothing moves across it. */
+dw_status dw_unicode_to_form(dw_unicode_form form, dw_text text, dw_buf *out, dw_err *err)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < text.len;) {
+        int len;
+        uint32_t c = dw_unicode_at(text.ptr + i, text.len - i, &len);
+        if (c >= 0x300 && dw_unicode_is_opaque(c)) {
+            DW_TRY(put_form(form, (dw_text){text.ptr + from, i - from}, out, err));
+            from = i + (size_t)len;
+            dw_buf_add(out, text.ptr + i, (size_t)len);
+        }
+        i += (size_t)len;
+    }
+    return put_form(form, (dw_text){text.ptr + from, text.len - from}, out, err);
 }

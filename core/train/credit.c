@@ -77,6 +77,54 @@ static bool unscored(const dw_set *s, size_t i)
     return s->seq[i].reward && isnan(dw_reward_told(s, i, 0));
 }
 
+/* What stands in a return before the estimator writes it: a NaN that no arithmetic makes. */
+static const uint64_t unwritten = UINT64_C(0x7ff8000000d03e11);
+
+static bool is_unwritten(double x)
+{
+    return memcmp(&x, &unwritten, sizeof x) == 0;
+}
+
+static void prepare_returns(dw_set *s, dowel_credit *c)
+{
+    size_t n = s->n_tok * s->task->value_width;
+    c->ret_width = s->task->value_width;
+    c->ret = s->ret = dw_arena_alloc(s->arena, (n + 1) * sizeof *c->ret);
+    for (size_t i = 0; i < n; i++)
+        memcpy(&c->ret[i], &unwritten, sizeof unwritten);
+}
+
+/* Whether every token that is trained on has its returns. */
+static bool has_returns(const dw_set *s, const dw_seq *q, size_t n)
+{
+    size_t width = s->task->value_width;
+    for (size_t t = q->tok; t < q->tok + n; t++)
+        for (size_t k = 0; s->mask[t] && k < width; k++)
+            if (is_unwritten(s->ret[t * width + k]))
+                return false;
+    return true;
+}
+
+/* An estimator need not know of critics; an objective that learns values would then learn zeros. */
+static dw_status finish_returns(dw_set *s, dw_err *err)
+{
+    const dw_live_task *t = s->task;
+    const char *reader = NULL;
+    for (size_t k = 0; k < t->n_objective; k++)
+        if (t->objective[k].ask.columns & DOWEL_BIT(DOWEL_RETURN))
+            reader = dw_instance_name(t->objective[k].inst);
+    for (size_t i = 0; reader && i < s->n_seq; i++)
+        if (s->seq[i].keep && !has_returns(s, &s->seq[i], s->pack[i].n_completion))
+            return dw_fail(err, DW_E_RECIPE,
+                           "%s learns values from returns, and %s makes none; "
+                           "take gae, or an objective without values",
+                           reader, dw_instance_name(t->estimator.inst));
+    for (size_t i = 0; i < s->n_tok * t->value_width; i++)
+        if (is_unwritten(s->ret[i]))
+            s->ret[i] = 0;
+    return DW_OK;
+}
+
 dw_status dw_credit_assign(dw_set *s, dw_err *err)
 {
     dw_live_task *t = s->task;
@@ -95,10 +143,8 @@ dw_status dw_credit_assign(dw_set *s, dw_err *err)
             c.mate[i] = -1;
             c.keep[i] = 1;
         }
-        if (t->critic) {
-            c.ret_width = t->value_width;
-            c.ret = s->ret = dw_arena_alloc(s->arena, (s->n_tok * c.ret_width + 1) * sizeof *c.ret);
-        }
+        if (t->critic)
+            prepare_returns(s, &c);
         dw_batch b;
         DW_TRY(observe(s, &seen, err));
         dw_batch_build(&b, s->arena, s, 0, n, seen, &t->estimator);
@@ -108,5 +154,5 @@ dw_status dw_credit_assign(dw_set *s, dw_err *err)
     for (size_t i = 0; i < n; i++)
         if (unscored(s, i) || s->seq[i].role == DOWEL_GREEDY)
             drop(s, i);
-    return DW_OK;
+    return s->ret ? finish_returns(s, err) : DW_OK;
 }

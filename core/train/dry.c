@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "train/component.h"
 #include "train/live.h"
+#include "train/talk.h"
 
 /* The largest micro-batch that the first steps of a task will make. */
 typedef struct shape {
@@ -132,6 +133,9 @@ static void put_task(const dw_live *l, size_t i, const shape *s, dw_buf *out)
     dw_buf_printf(out, "  data        %zu %s, %" PRIu64 " tokens, longest row %u\n",
                   dw_dataset_len(t->data), dw_data_type_name(t->plan->data.spec.type), c->tokens,
                   c->longest);
+    dw_buf_adds(out, "  rows        ");
+    dw_task_talk_print(t, &t->plan->data.spec, t->data, out);
+    dw_buf_addc(out, '\n');
     put_roles(t, out);
     if (t->plan->rollout)
         dw_buf_printf(out, "  rollout     %u samples of up to %u tokens a prompt\n",

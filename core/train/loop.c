@@ -12,6 +12,7 @@
 #include "train/eval.h"
 #include "train/live.h"
 #include "train/mix.h"
+#include "train/stages.h"
 
 enum { MAX_SKIPPED = 3, STALE_STEPS = 20 };
 
@@ -187,8 +188,9 @@ static dw_status try_step(dw_live *l, dw_step_result *r, double *norm, dw_err *e
     DW_TRY(dw_step_gradient(&l->job, r, err));
     if (r->trained_tokens == 0)
         return dw_fail(err, DW_E_INPUT,
-                       "no sampled answer may be trained on (all unscored or rejected by the "
-                       "estimator); samples.jsonl holds them");
+                       "no sampled answer may be trained on (all unscored, rejected by the "
+                       "estimator or, with rollout.dynamic, scored like the rest of their group); "
+                       "samples.jsonl holds them");
     bool finite = dw_models_norms(&l->job, &bad);
     *norm = dw_models_lead(&l->job)->norm;
     if (!finite && bad->prefix[0])
@@ -231,7 +233,7 @@ static void save_before_end(dw_live *l)
         dw_log(DW_ERROR, "train", "%s", err.text);
     else
         dw_log(DW_WARN, "train", "the %" PRIu64 " steps so far are saved; dowel resume %s",
-               l->job.step, l->o->out);
+               l->job.step, dw_stages_whole(&l->job.arena, l->o->out));
 }
 
 static dw_status one_step(dw_live *l, dw_err *err)
@@ -403,7 +405,7 @@ static dw_status stop_saved(dw_live *l, int sig, dw_err *err)
     DW_TRY(dw_live_save(l, err));
     dw_progress_say(&l->progress,
                     "saved %s/checkpoint-%" PRIu64 "\n  resume with:  dowel resume %s", l->o->out,
-                    l->job.step, l->o->out);
+                    l->job.step, dw_stages_whole(&l->job.arena, l->o->out));
     err->text[0] = 0;
     return sig == SIGTERM ? DW_E_SIGTERM : DW_E_SIGINT;
 }

@@ -11,7 +11,7 @@
 
 static bool is_local(const char *key)
 {
-    static const char *const keys[] = {"path", "files", "plugin_dirs", "threads", NULL};
+    static const char *const keys[] = {"path", "files", "plugin_dirs", "template", "threads", NULL};
     for (size_t i = 0; keys[i]; i++)
         if (!strcmp(key, keys[i]))
             return true;

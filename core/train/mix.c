@@ -9,9 +9,13 @@
 #include "base/alloc.h"
 #include "base/log.h"
 
+/* A metric that is late: how many steps of its task went by without it. */
+enum { PATIENCE = 8 };
+
 typedef struct constraint {
     const dw_plan_constraint *plan;
     dw_constraint_state state;
+    uint32_t late;
     dw_instance *inst; /* whose option it is; NULL: a task's weight */
     size_t task;
 } constraint;
@@ -20,6 +24,7 @@ typedef struct limit {
     const dw_plan_limit *plan;
     dw_constraint_state state; /* its window of values */
     bool beyond;
+    uint32_t late;
 } limit;
 
 struct dw_mix {
@@ -31,7 +36,6 @@ struct dw_mix {
     size_t n_constraint, n_limit;
     double *weight, *multiplier; /* [n_task] */
     double reference;
-    bool seen_step, seen_eval;
     char stop[256];
 };
 
@@ -195,28 +199,66 @@ static bool is_eval(const char *name)
     return strstr(name, "eval_") != NULL;
 }
 
-/* The metric among the numbers that just came; *missing when it should be there and never was. */
-static bool fresh(const dw_mix *m, const char *name, const dw_metrics *now, double *value,
-                  bool *missing)
+/* Whether the numbers that just came could have held it: those of a task's step come when it takes
+ * part, those of its eval when it is evaluated. */
+static bool due(const dw_mix *m, const char *name, const dw_metrics *now, bool eval)
 {
-    const dw_metric *x = dw_metrics_find(now, name);
-    *value = x ? dw_metric_value(x) : NAN;
-    *missing =
-        !x && !dw_metrics_find(&m->past, name) && (is_eval(name) ? m->seen_eval : m->seen_step);
-    return x && isfinite(*value);
+    size_t own = 0;
+    for (size_t i = 0; i < m->job->n_task && m->job->n_task > 1; i++) {
+        const char *task = m->job->task[i].plan->name;
+        size_t len = strlen(task);
+        if (strncmp(name, task, len) == 0 && name[len] == '/')
+            own = len + 1;
+    }
+    for (size_t i = 0; i < now->n; i++)
+        if (is_eval(now->item[i].name) == is_eval(name) &&
+            strncmp(now->item[i].name, name, own) == 0)
+            return eval == is_eval(name);
+    return false;
 }
 
-static dw_status refuse(const dw_mix *m, const char *what, const char *name, const char *metric,
-                        dw_err *err)
+static dw_status missing(const dw_mix *m, const char *what, const char *who, const char *metric,
+                         bool refuse, dw_err *err)
 {
     dw_buf have = {0};
+    dw_status st = DW_OK;
     for (size_t i = 0; i < m->past.n; i++)
         dw_buf_printf(&have, "%s%s", i ? ", " : "", m->past.item[i].name);
-    dw_status st =
-        dw_fail(err, DW_E_RECIPE, "%s.%s.metric: '%s' is not among what the run measures: %s", what,
-                name, metric, have.ptr ? have.ptr : "nothing");
+    const char *list = have.ptr ? have.ptr : "nothing";
+    if (refuse)
+        st = dw_fail(err, DW_E_RECIPE, "%s.%s.metric: '%s' is not among what the run measures: %s",
+                     what, who, metric, list);
+    else
+        dw_log(DW_WARN, "train",
+               "%s.%s.metric: '%s' is not among what its first step measured: %s; the run ends if "
+               "it is not there after %d steps",
+               what, who, metric, list, PATIENCE);
     dw_buf_finish(&have);
     return st;
+}
+
+/* Some numbers need more than a step: both kinds of labels, say. A number that never comes would
+ * make a constraint that never acts, so the wait has an end, the run's last step at the latest. */
+static dw_status wait_for(const dw_mix *m, const char *what, const char *who, const char *metric,
+                          uint32_t *late, dw_err *err)
+{
+    bool last = m->job->step + 1 >= m->job->plan->steps;
+    ++*late;
+    if (*late > 1 && *late < PATIENCE && !last && !is_eval(metric))
+        return DW_OK;
+    return missing(m, what, who, metric, *late >= PATIENCE || last || is_eval(metric), err);
+}
+
+/* The metric among the numbers that just came; NaN: not there, and it may still come. */
+static dw_status look_for(const dw_mix *m, const char *what, const char *who, const char *metric,
+                          const dw_metrics *now, bool eval, uint32_t *late, double *value,
+                          dw_err *err)
+{
+    const dw_metric *x = dw_metrics_find(now, metric);
+    *value = x ? dw_metric_value(x) : NAN;
+    if (x || dw_metrics_find(&m->past, metric) || !due(m, metric, now, eval))
+        return DW_OK;
+    return wait_for(m, what, who, metric, late, err);
 }
 
 static void report(dw_metrics *to, const constraint *c, double violation)
@@ -255,24 +297,24 @@ static void look_at(dw_mix *m, limit *l, double value)
                p->metric, mean, p->at_least ? "below" : "beyond", p->bound, p->factor);
 }
 
-static dw_status take(dw_mix *m, const dw_metrics *now, dw_metrics *to, dw_err *err)
+static dw_status take(dw_mix *m, const dw_metrics *now, bool eval, dw_metrics *to, dw_err *err)
 {
     double value;
-    bool missing;
     for (size_t i = 0; i < m->n_constraint; i++) {
         constraint *c = &m->constraint[i];
         double v = NAN;
-        if (fresh(m, c->plan->metric, now, &value, &missing))
+        DW_TRY(look_for(m, "constraints", c->plan->name, c->plan->metric, now, eval, &c->late,
+                        &value, err));
+        if (isfinite(value))
             v = dw_constraint_update(&c->plan->spec, &c->state, value);
-        else if (missing)
-            return refuse(m, "constraints", c->plan->name, c->plan->metric, err);
         report(to, c, v);
     }
     for (size_t i = 0; i < m->n_limit; i++) {
-        if (fresh(m, m->limit[i].plan->metric, now, &value, &missing))
-            look_at(m, &m->limit[i], value);
-        else if (missing)
-            return refuse(m, "limits", m->limit[i].plan->name, m->limit[i].plan->metric, err);
+        limit *l = &m->limit[i];
+        DW_TRY(look_for(m, "limits", l->plan->name, l->plan->metric, now, eval, &l->late, &value,
+                        err));
+        if (isfinite(value))
+            look_at(m, l, value);
     }
     apply_multipliers(m);
     return DW_OK;
@@ -286,8 +328,7 @@ dw_status dw_mix_after(dw_mix *m, dw_metrics *step, double loss, double norm, dw
     dw_metrics_set(&now, "loss", loss);
     dw_metrics_set(&now, "grad_norm", norm);
     remember(m, &now);
-    m->seen_step = true;
-    dw_status st = take(m, &now, step, err);
+    dw_status st = take(m, &now, false, step, err);
     dw_metrics_finish(&now);
     return st;
 }
@@ -295,8 +336,7 @@ dw_status dw_mix_after(dw_mix *m, dw_metrics *step, double loss, double norm, dw
 dw_status dw_mix_measured(dw_mix *m, const dw_metrics *eval, dw_err *err)
 {
     remember(m, eval);
-    m->seen_eval = true;
-    return take(m, eval, NULL, err);
+    return take(m, eval, true, NULL, err);
 }
 
 /* ---- checkpoints ---- */
@@ -321,8 +361,7 @@ void dw_mix_put(const dw_mix *m, dw_buf *b)
 {
     dw_buf_adds(b, "{\"reference\":");
     dw_json_put_num(b, m->reference);
-    dw_buf_printf(b, ",\"seen_step\":%s,\"seen_eval\":%s,\"past\":{",
-                  m->seen_step ? "true" : "false", m->seen_eval ? "true" : "false");
+    dw_buf_adds(b, ",\"past\":{");
     for (size_t i = 0; i < m->past.n; i++) {
         dw_buf_adds(b, i ? "," : "");
         dw_json_put_cstr(b, m->past.item[i].name);
@@ -373,8 +412,6 @@ dw_status dw_mix_get(dw_mix *m, const dw_json *v, dw_err *err)
     const dw_json *c = dw_json_first(dw_json_get(v, "constraints"));
     const dw_json *l = dw_json_first(dw_json_get(v, "limits"));
     DW_TRY(dw_json_get_num(v, "reference", 0, 0, 1e300, &m->reference, err));
-    DW_TRY(dw_json_get_bool(v, "seen_step", false, &m->seen_step, err));
-    DW_TRY(dw_json_get_bool(v, "seen_eval", false, &m->seen_eval, err));
     for (const dw_json *x = dw_json_first(dw_json_get(v, "past")); x; x = dw_json_next(x))
         dw_metrics_set(&m->past, dw_json_key(x), number_or_nan(x));
     for (size_t i = 0; i < m->n_constraint; i++, c = dw_json_next(c)) {

@@ -158,6 +158,13 @@ static dw_status open_one(dw_job *job, size_t i, dw_err *err)
         DW_TRY(dw_model_init(job->x, m->plan->path, &o, &m->m, err));
     else
         DW_TRY(dw_model_open(job->x, m->plan->path, &o, &m->m, err));
+    if (m->plan->eos_token) {
+        dw_status st = dw_model_add_stop(m->m, m->plan->eos_token, err);
+        if (st < 0) {
+            dw_err_prefix(err, "model '%s': eos_token", m->plan->name);
+            return st;
+        }
+    }
     if (n.words && dw_model_top(m->m) != DW_TOP_LM)
         return dw_fail(err, DW_E_RECIPE,
                        "model '%s' (%s) has a score head and no vocabulary head, but task %s reads "

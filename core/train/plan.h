@@ -7,7 +7,8 @@
  * { "dowel": 1, "name": "...", "seed": 17,
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
  *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false, "targets": ["q"] },
- *              "freeze": [[0, 100]] },    // steps from .. to - 1: it does not move in them
+ *              "freeze": [[0, 100]],      // steps from .. to - 1: it does not move in them
+ *              "eos_token": null | "..." },  // ends an answer beside what the model's files name
  *   "models": { "NAME": { ...as "model", "trains": true,
  *                         "optimizer": null | OPTIMIZER } },     // null: the plan's
  *       // "model" is the one named "policy"; a model trains where a task names it model or critic
@@ -53,7 +54,9 @@
  *           "beta_min": 0 }     // train/refresh.h
  * DATA: { "type": "pairs", "files": ["/abs"], "columns": { "prompt": COLUMN, ... },
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
- *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true }
+ *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true,
+ *         "template": null | "/abs", "layout": "none"|"sharegpt"|"alpaca", "role_key": null,
+ *         "content_key": null, "loss_on": "assistant"|"all" }   // rows of messages: data/talk.h
  *   steps: also "separator": null (a line feed); their add_eos is false unless given
  * COLUMN: { "field": "prompt" } | { "format": "{a} {b}" } | { "lua": "FUNCTION" }
  * Options of plugins are complete; a scheduled one is a SCHEDULE object (train/schedule.h).
@@ -106,6 +109,7 @@ typedef struct dw_plan_optimizer {
 typedef struct dw_plan_model {
     const char *name; /* the first one's is "policy" */
     const char *path;
+    const char *eos_token; /* also ends an answer; NULL: as the model's files say */
     bool init, has_lora, trains;
     bool writable;      /* frozen, but the program at hand changes its weights; in no recipe */
     dw_storage storage; /* of the matrices that do not train */

@@ -103,6 +103,11 @@ static void put_data(dw_buf *b, const dw_plan_data *d)
     put_int(b, "max_rows", s->max_rows);
     put_str(b, "on_bad_row", dw_plan_on_bad[s->on_bad]);
     put_str(b, "on_long", dw_plan_on_long[s->on_long]);
+    put_str(b, "template", s->template_file);
+    put_str(b, "layout", dw_plan_layouts[s->layout]);
+    put_str(b, "role_key", s->role_key);
+    put_str(b, "content_key", s->content_key);
+    put_str(b, "loss_on", dw_plan_loss_on[s->loss_on]);
     put_bool(b, "shuffle", d->shuffle);
     dw_buf_addc(b, '}');
 }
@@ -350,6 +355,7 @@ static void put_model(dw_buf *b, const dw_plan_model *m, bool further)
     dw_buf_printf(b, "{\"init\":%s", m->init ? "true" : "false");
     put_str(b, "path", m->path);
     put_adapter(b, m);
+    put_str(b, "eos_token", m->eos_token);
     put_key(b, "freeze");
     dw_buf_addc(b, '[');
     for (size_t i = 0; i < m->n_freeze; i++)

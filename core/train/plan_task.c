@@ -132,11 +132,58 @@ static dw_status parse_split(const dw_fields *f, dw_data_spec *s)
     return DW_OK;
 }
 
+const char *const dw_plan_layouts[] = {"none", "sharegpt", "alpaca", NULL};
+const char *const dw_plan_loss_on[] = {"assistant", "all", NULL};
+
+static bool is_set(const dw_column *c)
+{
+    return c->field || c->format || c->lua;
+}
+
+/* What a layout's columns are called is said for that layout only. */
+static dw_status check_layout(const dw_fields *f, const dw_data_spec *s)
+{
+    for (int c = DW_COL_SYSTEM; c <= DW_COL_HISTORY; c++)
+        if (is_set(&s->column[c]) &&
+            (c == DW_COL_SYSTEM ? !s->layout : s->layout != DW_ROWS_ALPACA))
+            return dw_fields_fail(f, "columns", "'%s' is a column of layout = \"%s\"",
+                                  dw_data_column_name((dw_data_column)c),
+                                  c == DW_COL_SYSTEM ? "sharegpt" : "alpaca");
+    if (s->layout && (s->type == DW_STEPS || s->type == DW_LISTS))
+        return dw_fields_fail(f, "layout", "%s have no layout of their own",
+                              dw_plan_types[s->type]);
+    if (s->layout == DW_ROWS_ALPACA && is_set(&s->column[DW_COL_MESSAGES]))
+        return dw_fields_fail(f, "columns", "layout = \"alpaca\" has no column 'messages'");
+    if (is_set(&s->column[DW_COL_MESSAGES]) && !s->column[DW_COL_MESSAGES].field)
+        return dw_fields_fail(f, "columns.messages", "expected the name of a field");
+    return DW_OK;
+}
+
+/* How rows of messages are read and written. */
+static dw_status parse_talk(const dw_fields *f, dw_data_spec *s)
+{
+    int layout, loss;
+    DW_TRY(dw_fields_choice(f, "layout", dw_plan_layouts, DW_ROWS_NONE, &layout));
+    DW_TRY(dw_fields_choice(f, "loss_on", dw_plan_loss_on, DW_LOSS_ASSISTANT, &loss));
+    s->layout = (dw_row_layout)layout;
+    s->loss_on = (dw_loss_on)loss;
+    if (dw_fields_get(f, "template"))
+        DW_TRY(dw_fields_str(f, "template", NULL, &s->template_file));
+    if (s->template_file && s->template_file[0] != '/')
+        return dw_fields_fail(f, "template", "'%s' is not an absolute path", s->template_file);
+    if (dw_fields_get(f, "role_key"))
+        DW_TRY(dw_fields_str(f, "role_key", NULL, &s->role_key));
+    if (dw_fields_get(f, "content_key"))
+        DW_TRY(dw_fields_str(f, "content_key", NULL, &s->content_key));
+    return check_layout(f, s);
+}
+
 static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw_plan_data *out)
 {
     static const char *const keys[] = {
-        "type",       "files",    "columns",    "split_marker", "add_eos",   "add_bos", "shuffle",
-        "max_tokens", "max_rows", "on_bad_row", "on_long",      "separator", NULL};
+        "type",     "files",      "columns",  "split_marker", "add_eos",     "add_bos",
+        "shuffle",  "max_tokens", "max_rows", "on_bad_row",   "on_long",     "separator",
+        "template", "layout",     "loss_on",  "role_key",     "content_key", NULL};
     dw_data_spec *s = &out->spec;
     dw_fields f;
     int type, bad, too_long;
@@ -158,6 +205,7 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     DW_TRY(parse_columns(&f, functions, s));
     DW_TRY(parse_split(&f, s));
     DW_TRY(parse_separator(&f, s));
+    DW_TRY(parse_talk(&f, s));
     DW_TRY(dw_fields_bool(&f, "add_eos", s->type != DW_STEPS, &s->add_eos));
     DW_TRY(dw_fields_bool(&f, "add_bos", true, &s->add_bos));
     DW_TRY(dw_fields_bool(&f, "shuffle", true, &out->shuffle));

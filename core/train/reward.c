@@ -11,8 +11,25 @@
 
 /* ---- samples as rewards see them ---- */
 
-/* Where each token's text ends. Token by token first; where a character is spread over tokens that
- * do not add up to the decoded text, by decoding every prefix. */
+/* Where the text ends that is certain after each token. */
+static dw_status ends_in_stream(const dw_tokenizer *tok, const dw_packable *p, const dw_seq *q,
+                                uint32_t *end, dw_buf *b, dw_err *err)
+{
+    dw_tok_stream *s = dw_tok_stream_create(tok, true);
+    dw_status st = DW_OK;
+    dw_buf_clear(b);
+    for (uint32_t t = 0; t < p->n_completion && st >= 0; t++) {
+        st = dw_tok_stream_push(s, p->completion[t], b, err);
+        if (st >= 0 && t + 1 == p->n_completion)
+            st = dw_tok_stream_end(s, b, err);
+        end[t] = (uint32_t)(b->len < q->completion_len ? b->len : q->completion_len);
+    }
+    dw_tok_stream_free(s);
+    return st;
+}
+
+/* Where each token's text ends. Token by token first; where the pieces do not add up to the decoded
+ * text (half characters, a space that the start of a text loses), as the text appears. */
 static dw_status token_ends(const dw_tokenizer *tok, const dw_packable *p, const dw_seq *q,
                             uint32_t *end, dw_err *err)
 {
@@ -27,12 +44,7 @@ static dw_status token_ends(const dw_tokenizer *tok, const dw_packable *p, const
         end[t] = (uint32_t)at;
     }
     if (st >= 0 && at != q->completion_len)
-        for (uint32_t t = 0; t < p->n_completion && st >= 0; t++) {
-            dw_buf_clear(&b);
-            st = dw_tokenizer_decode(tok, p->completion, t + 1, true, &b, err);
-            uint32_t n = (uint32_t)(b.len < q->completion_len ? b.len : q->completion_len);
-            end[t] = t > 0 && n < end[t - 1] ? end[t - 1] : n;
-        }
+        st = ends_in_stream(tok, p, q, end, &b, err);
     dw_buf_finish(&b);
     return st;
 }

@@ -233,6 +233,8 @@ static dw_status lock_only(dw_live *l, const dw_run_options *o, dw_err *err)
 {
     *l = (dw_live){.o = o, .lock = -1};
     dw_status st = dw_live_lock(l, err);
+    if (st >= 0)
+        st = dw_stage_clean(l->o->out, err);
     dw_arena_finish(&l->arena);
     return st;
 }

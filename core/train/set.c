@@ -14,9 +14,11 @@ void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t ste
 bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
                 const int32_t *completion, size_t n_completion)
 {
+    const unsigned char *mask = q->mask;
     if (n_prompt == 0) {
         if (n_completion < 2)
             return false;
+        mask += mask != NULL;
         prompt = completion++;
         n_prompt = 1;
         n_completion--;
@@ -31,6 +33,7 @@ bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prom
                                       .with_last = s->task->marks};
     dw_seq *to = &s->seq[s->n_seq++];
     *to = *q;
+    to->mask = mask;
     to->tok = (uint32_t)s->n_tok;
     to->keep = true;
     s->n_loss = s->n_seq;
@@ -97,6 +100,9 @@ void dw_set_seal(dw_set *s)
 {
     s->mask = dw_arena_alloc(s->arena, s->n_tok + 1);
     memset(s->mask, 1, s->n_tok);
+    for (size_t i = 0; i < s->n_seq; i++)
+        if (s->seq[i].mask)
+            memcpy(s->mask + s->seq[i].tok, s->seq[i].mask, s->pack[i].n_completion);
     if (s->task->marks)
         put_marks(s);
     s->input_tokens = dw_pack_rows(s->pack, s->n_seq);
@@ -289,6 +295,11 @@ static dw_seq seq_of(const dw_row *r, uint64_t id, uint32_t place)
                     .place = place};
 }
 
+static const unsigned char *mask_of(const dw_row *r, const dw_answer *x)
+{
+    return r->mask ? r->mask + (x->id - r->answer[0].id) : NULL;
+}
+
 /* All answers of a row, side by side; nothing where one of them leaves nothing to predict. */
 static void add_row(dw_set *s, const dw_row *r, dw_data_type type, uint64_t id, uint32_t place)
 {
@@ -297,6 +308,7 @@ static void add_row(dw_set *s, const dw_row *r, dw_data_type type, uint64_t id, 
         const dw_answer *x = &r->answer[h];
         dw_seq q = seq_of(r, id_of(id, h), place);
         q.rank = x->rank;
+        q.mask = mask_of(r, x);
         q.joined = h > 0;
         if (type == DW_PAIRS && h < 2) {
             q.mate = (int32_t)(at + 1 - h);
@@ -337,6 +349,7 @@ static void add_mismatched(dw_set *s, const rows *r)
         dw_seq q = seq_of(own, id_of(r->id[i], own->n_answer), (uint32_t)i);
         q.label = 0;
         q.role = DOWEL_MISMATCHED;
+        q.mask = mask_of(other, &other->answer[0]);
         dw_set_add(s, &q, own->prompt, own->n_prompt, other->answer[0].id, other->answer[0].n);
     }
     s->n_loss = n_loss;

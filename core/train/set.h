@@ -15,7 +15,8 @@ typedef struct dw_seq {
     double rank;      /* in its list; NaN: none */
     double *reward;   /* [1 + n_reward] mixed total, then the parts; NULL without rewards */
     const char **why; /* [n_reward] or NULL */
-    uint32_t tok;     /* first token in the arrays per token */
+    const unsigned char *mask; /* of its completion's tokens: 1 = trained on; NULL: all are */
+    uint32_t tok;              /* first token in the arrays per token */
     int32_t mate, group;
     const int32_t *teacher_prompt; /* NULL: what the row says, else the prompt */
     uint32_t n_teacher_prompt;
@@ -68,7 +69,7 @@ void dw_set_init(dw_set *s, dw_live_task *t, dw_arena *a, size_t n, uint64_t ste
  * and false, when nothing is left to predict. */
 bool dw_set_add(dw_set *s, const dw_seq *q, const int32_t *prompt, size_t n_prompt,
                 const int32_t *completion, size_t n_completion);
-/* After the last sequence: allocates the mask (all 1), puts the marks and counts. */
+/* After the last sequence: makes the mask out of the sequences' own, puts the marks and counts. */
 void dw_set_seal(dw_set *s);
 /* Throws out sequences with keep = false, renumbers mates and units, counts again. */
 void dw_set_compact(dw_set *s);

@@ -8,6 +8,7 @@
 #include "train/checkpoint.h"
 #include "train/eval.h"
 #include "train/run.h"
+#include "train/stages.h"
 
 enum { CURVE_WIDTH = 60, SHOWN_SAMPLES = 3, SAMPLE_BYTES = 400 };
 
@@ -208,7 +209,7 @@ static void put_left(dw_arena *a, const char *run, const dw_plan *p, const histo
     if (done > 0 && p->steps > done)
         dw_buf_printf(out, ", about %.0f s", h->seconds / (double)done * (double)(p->steps - done));
     dw_buf_printf(out, "; newest checkpoint: %s\n  next:  dowel resume %s\n", found ? dir : "none",
-                  run);
+                  dw_stages_whole(a, run));
 }
 
 static dw_status show(dw_arena *a, const char *run, const dw_plan *p, dw_buf *out, dw_err *err)

@@ -33,6 +33,12 @@ bool dw_stages_is(const char *run)
     return is;
 }
 
+const char *dw_stages_whole(dw_arena *a, const char *run)
+{
+    const char *up = dw_path_dir(a, strchr(run, '/') ? run : dw_path_absolute(a, run));
+    return dw_stages_is(up) ? up : run;
+}
+
 /* ---- one stage's plan, with the results of earlier ones in place ---- */
 
 static void put_resolved(walk *w, dw_buf *b, const dw_json *v, const char *key)

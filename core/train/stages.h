@@ -19,6 +19,8 @@ dw_status dw_stages_dry(const dw_program *p, const dw_callbacks *cb, const dw_ru
                         dw_buf *out, dw_err *err);
 /* Is RUN a folder of stages? */
 bool dw_stages_is(const char *run);
+/* What `dowel resume` goes on with: the folder above where RUN is one stage of several. */
+const char *dw_stages_whole(dw_arena *a, const char *run);
 /* `dowel show RUN` for one: every stage in turn. */
 dw_status dw_stages_show(const char *run, dw_buf *out, dw_err *err);
 

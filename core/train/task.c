@@ -10,6 +10,7 @@
 #include "train/gather.h"
 #include "train/mix.h"
 #include "train/reward_model.h"
+#include "train/talk.h"
 
 /* FNV-1a. */
 uint64_t dw_task_hash(const char *s)
@@ -364,8 +365,8 @@ static dw_status check_feeds(const dw_live_task *t, dw_err *err)
     return DW_OK;
 }
 
-static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_dataset **out,
-                           dw_err *err)
+static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_chat **chat,
+                           dw_dataset **out, dw_err *err)
 {
     const dw_job *job = t->job;
     dw_data_spec s = d->spec;
@@ -376,20 +377,27 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_data
     if (!tok)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
                        dw_model_dir(m));
-    return dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
-                           job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err);
+    dw_status st = dw_task_chat(t, &s, chat, err);
+    if (st < 0 && s.template_file)
+        return st;
+    if (st < 0) /* in the way of messages only */
+        s.chat_why = dw_arena_strdup(&t->job->arena, err->text);
+    s.chat = *chat;
+    DW_TRY(dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
+                           job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err));
+    return dw_task_check_talk(t, &s, *out, err);
 }
 
 static dw_status open_data(dw_live_task *t, dw_err *err)
 {
     const dw_plan_task *p = t->plan;
-    DW_TRY(load_data(t, &p->data, &t->data, err));
+    DW_TRY(load_data(t, &p->data, &t->chat[0], &t->data, err));
     if (dw_dataset_len(t->data) == 0)
         return dw_fail(err, DW_E_INPUT, "data: no row is left to train on (%llu read from %s)",
                        (unsigned long long)dw_dataset_counts(t->data)->rows, p->data.spec.file[0]);
     if (!p->eval)
         return DW_OK;
-    DW_TRY(load_data(t, &p->eval->data, &t->eval, err));
+    DW_TRY(load_data(t, &p->eval->data, &t->chat[1], &t->eval, err));
     if (dw_dataset_len(t->eval) == 0)
         return dw_fail(err, DW_E_INPUT, "eval: no row is left to evaluate on (%s)",
                        p->eval->data.spec.file[0]);
@@ -470,6 +478,8 @@ void dw_task_close_all(dw_job *job)
         dw_gather_close(t);
         dw_dataset_free(t->data);
         dw_dataset_free(t->eval);
+        dw_chat_free(t->chat[0]);
+        dw_chat_free(t->chat[1]);
     }
     dw_mix_destroy(job->mix);
     job->mix = NULL;

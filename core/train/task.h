@@ -39,6 +39,7 @@ typedef struct dw_live_task {
     const dw_plan_task *plan;
     uint64_t seed;
     dw_dataset *data, *eval; /* eval: NULL without one */
+    dw_chat *chat[2];        /* of data and eval: what messages are written with; or NULL */
     dw_use *objective, *reward;
     size_t n_objective, n_reward;
     dw_use estimator; /* inst NULL without one */

@@ -145,6 +145,15 @@ static dowel_status observe_rollout(void *self, dowel_request *ask, dowel_err *e
     return shaping_observe(&x->opts->shape, ask, err);
 }
 
+/* Whether a reward other than `cost` has an opinion, or there is no other. */
+static bool has_reward(const double *x, uint32_t width, uint32_t cost)
+{
+    bool any = width <= 2;
+    for (uint32_t k = 1; k < width; k++)
+        any = any || (k != cost && !isnan(x[k]));
+    return any;
+}
+
 /* Splits the mix into reward and cost, each n_seq. */
 static dowel_status split(const struct opts *o, const dowel_batch *in, double *reward, double *cost,
                           dowel_err *err)
@@ -160,7 +169,7 @@ static dowel_status split(const struct opts *o, const dowel_batch *in, double *r
     for (uint32_t s = 0; s < in->n_seq; s++) {
         const double *x = c->x + (size_t)s * c->width;
         cost[s] = x[at];
-        reward[s] = x[0] - w * x[at];
+        reward[s] = has_reward(x, c->width, at) ? x[0] - w * x[at] : NAN;
     }
     return DOWEL_OK;
 }

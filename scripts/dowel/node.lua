@@ -21,6 +21,7 @@ end
 -- is returned from a function by a tail call has lost its line.
 function node.made(t, kind, call, added)
   local file, line, tail = host.where()
+  if not file then line = nil end -- `return d.recipe(r)` leaves nobody who called
   local keys = string_keys(t)
   for _, k in ipairs(added or {}) do keys[k] = nil end
   nodes[t] = { kind = kind, call = call, file = file, line = not tail and line or nil, near = line,

@@ -73,7 +73,8 @@ end
 function normal.model(plan, path, t, name)
   local what = name and "model " .. name or "model"
   local m = { init = t.init or false, adapter = null, freeze = freeze(t) }
-  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer" }, what, {})
+  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token" }, what, {})
+  m.eos_token = t.eos_token == nil and null or t.eos_token
   m.path = normal.path(plan, t, "path", t.path, what .. ".path")
   if t.adapter ~= nil then
     want(t, "adapter", t.adapter, "lora", "d.lora { ... }", what .. ".adapter")
@@ -134,10 +135,15 @@ function normal.data(plan, path, t, prefix, shuffle)
   local kind = info.call
   local data = { type = kind, files = {}, columns = {}, split_marker = null,
     add_eos = kind ~= "steps", add_bos = true, max_tokens = 0, max_rows = 0, on_bad_row = "error",
-    on_long = "drop", shuffle = shuffle }
+    on_long = "drop", shuffle = shuffle, template = null, layout = "none", role_key = null,
+    content_key = null, loss_on = "assistant" }
   at(plan, path, t, nil, find(prefix, ".", 1, true) and "eval.data" or "data")
   copy(plan, path, t, { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows",
-    "on_bad_row", "on_long", "shuffle" }, kind, data)
+    "on_bad_row", "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on" },
+    kind, data)
+  if t.template ~= nil then
+    data.template = normal.path(plan, t, "template", t.template, kind .. ".template")
+  end
   if kind == "steps" then
     data.separator = null
     copy(plan, path, t, { "separator" }, kind, data)
@@ -153,7 +159,7 @@ function normal.data(plan, path, t, prefix, shuffle)
     if t[k] ~= nil then
       data.columns[k] = column(plan, t, k, t[k], c.text and "row" or "value",
         format("%s.%s", prefix, k))
-    elseif c.needed then
+    elseif c.needed and data.layout == "none" and t.messages == nil then
       data.columns[k] = { field = k }
     end
     at(plan, format("%s.columns.%s", path, k), t, k, kind .. "." .. k)

@@ -378,7 +378,7 @@ local function plain(plan, path, t, value)
 end
 
 local function is_path(path)
-  return path == "model.path" or match(path, "^models%.[^.]+%.path$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
+  return path == "model.path" or match(path, "%.data%.template$") or match(path, "^models%.[^.]+%.path$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
 end
 
 function methods:with(edits)
@@ -473,6 +473,13 @@ local function check_data(plan, path, data)
   end
 end
 
+local function check_template(plan, path, data)
+  local file = data.template
+  if type(file) ~= "string" or host.exists(file) == "file" then return end
+  local at = plan.pos[path .. ".template"] and path .. ".template" or path
+  refuse_at(plan, at, missing(plan, file, "template"))
+end
+
 local function check_model(plan, at, path)
   at = plan.pos[at .. ".path"] and at .. ".path" or at
   if type(path) ~= "string" then return end -- left to the plan's own check
@@ -483,6 +490,7 @@ local function check_model(plan, at, path)
     end
     return
   end
+  if host.exists(path) == "file" and match(path, "%.gguf$") then return end
   if host.exists(path) ~= "dir" then refuse_at(plan, at, missing(plan, path, "model folder")) end
   if not host.exists(path .. "/config.json") and not host.exists(path .. "/adapter_config.json") then
     refuse_at(plan, at, format("the model folder '%s' holds no config.json",
@@ -496,7 +504,11 @@ local function check_files(plan)
   for name, m in pairs(tree.models) do check_model(plan, "models." .. name, m.path) end
   for name, task in pairs(tree.tasks) do
     check_data(plan, format("tasks.%s.data", name), task.data)
-    if task.eval ~= null then check_data(plan, format("tasks.%s.eval.data", name), task.eval.data) end
+    check_template(plan, format("tasks.%s.data", name), task.data)
+    if task.eval ~= null then
+      check_data(plan, format("tasks.%s.eval.data", name), task.eval.data)
+      check_template(plan, format("tasks.%s.eval.data", name), task.eval.data)
+    end
   end
 end
 

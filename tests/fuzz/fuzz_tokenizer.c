@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-    static const char text[] = "It's 42\n\n  caf\xc3\xa9 <|im_start|> \xf0\x9f\x98\x80\tx";
+    static const char text[] =
+        "It's 42\n\n  cafe\xcc\x81 <|im_start|> \xf0\x9f\x98\x80\tx<0x41>\xe2\x96\x81\xef\xac\x81";
     dw_tokenizer *t = NULL;
     dw_err err = {{0}};
     dw_ids ids = {0};
@@ -23,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
             for (size_t i = 0; i < ids.n; i++)
                 dw_assert(ids.id[i] >= 0 && ids.id[i] < dw_tokenizer_size(t));
             dw_buf_clear(&out);
-            (void)dw_tokenizer_decode(t, ids.id, ids.n, false, &out, &err);
+            if (dw_tokenizer_decode(t, ids.id, ids.n, false, &out, &err) == DW_OK)
+                dw_assert(!out.len || dw_utf8_valid(out.ptr, out.len));
         }
     }
     dw_ids_finish(&ids);

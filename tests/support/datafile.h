@@ -36,7 +36,7 @@ static const char *test_file(const char *name, const void *bytes, size_t n)
 }
 
 /* The fixture of tests/golden/text with <|im_end|> (id 2) as its end token. */
-static dw_tokenizer *test_tokenizer(const char *name)
+__attribute__((unused)) static dw_tokenizer *test_tokenizer(const char *name)
 {
     dw_err err = {{0}};
     dw_buf text = {0};

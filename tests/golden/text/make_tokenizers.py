@@ -168,4 +168,5 @@ def main():
     cases.close()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -144,6 +144,36 @@ static void stage_is_all_or_nothing(void **state)
     assert_int_equal(dw_stage_begin(&s, final, false, &err), DW_E_IO);
 }
 
+/* What kill -9 leaves: a stage half written, and a folder moved aside. */
+static void stages_left_behind(void **state)
+{
+    static const char *const dirs[] = {
+        "best.old.12",         "final",          "final.old.3",      "final.tmp.3", "checkpoint-5",
+        "checkpoint-5.tmp.77", "notes.tmp.mine", "checkpoint-6.tmp."};
+    static const char *const kept[] = {
+        "a.json", "best", "checkpoint-5", "checkpoint-6.tmp.", "final", "notes.tmp.mine"};
+    dw_err err;
+    char **names = NULL, *folder = dw_path_join(&arena, root, "run");
+    size_t n = 0;
+    (void)state;
+    for (size_t i = 0; i < sizeof dirs / sizeof *dirs; i++) {
+        char *dir = dw_path_join(&arena, folder, dirs[i]);
+        assert_int_equal(dw_mkdirs(dir, &err), DW_OK);
+        assert_int_equal(
+            dw_file_write(dw_path_join(&arena, dir, "x"), dirs[i], strlen(dirs[i]), &err), DW_OK);
+    }
+    assert_int_equal(dw_file_write(dw_path_join(&arena, folder, "a.json"), "1", 1, &err), DW_OK);
+    assert_int_equal(dw_file_write(dw_path_join(&arena, folder, "a.json.tmp.9"), "2", 1, &err),
+                     DW_OK);
+    assert_int_equal(dw_stage_clean(folder, &err), DW_OK);
+    assert_int_equal(dw_dir_list(&arena, folder, &names, &n, &err), DW_OK);
+    assert_int_equal(n, sizeof kept / sizeof *kept);
+    for (size_t i = 0; i < n; i++)
+        assert_string_equal(names[i], kept[i]);
+    expect_content(dw_path_join(&arena, folder, "best/x"), "best.old.12");
+    expect_content(dw_path_join(&arena, folder, "final/x"), "final");
+}
+
 static void paths(void **state)
 {
     (void)state;
@@ -161,6 +191,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(write_is_all_or_nothing),
         cmocka_unit_test(stage_is_all_or_nothing),
+        cmocka_unit_test(stages_left_behind),
         cmocka_unit_test(paths),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -47,8 +47,9 @@ typedef struct bad {
 
 #define MESSAGES "[{\"role\":\"user\",\"content\":\"hi\"}]"
 #define REFUSED                                                                                    \
-    "holds messages: conversational rows need a chat template, which is not supported yet; build " \
-    "the text with a format string or a Lua function"
+    "the row holds messages, and the model has no chat template to write them with: name one in "  \
+    "the recipe (template = \"chat.jinja\"), or build the text with a format string or a Lua "     \
+    "function"
 
 static const bad zoo[] = {
     {DW_TEXTS,
@@ -99,22 +100,22 @@ static const bad zoo[] = {
      "rows:4:5: found '}', wanted a digit of the exponent",
      DW_E_INPUT},
     /* Conversations. */
-    {DW_TEXTS, "{\"messages\":" MESSAGES "}", {0}, "rows:1:1: \"messages\" " REFUSED, DW_E_INPUT},
+    {DW_TEXTS, "{\"messages\":" MESSAGES "}", {0}, "rows:1:1: " REFUSED, DW_E_INPUT},
     {DW_TEXTS,
      "{\"conversations\":[{\"from\":\"human\",\"value\":\"x\"}]}",
      {0},
-     "rows:1:1: \"conversations\" " REFUSED,
+     "rows:1:1: " REFUSED,
      DW_E_INPUT},
-    {DW_PROMPTS, "{\"prompt\":" MESSAGES "}", {0}, "rows:1:1: \"prompt\" " REFUSED, DW_E_INPUT},
+    {DW_PROMPTS, "{\"prompt\":" MESSAGES "}", {0}, "rows:1:1: " REFUSED, DW_E_INPUT},
     {DW_PAIRS,
      "{\"chosen\":" MESSAGES ",\"rejected\":" MESSAGES "}",
      {0},
-     "rows:1:1: \"chosen\" " REFUSED,
+     "rows:1:1: " REFUSED,
      DW_E_INPUT},
     {DW_PAIRS,
      "{\"prompt\":\"x\",\"chosen\":{\"from\":\"gpt\",\"value\":\"x\"},\"rejected\":1}",
      {0},
-     "rows:1:1: \"chosen\" " REFUSED,
+     "rows:1:1: " REFUSED,
      DW_E_INPUT},
     /* Pairs and prompts. */
     {DW_PAIRS,

@@ -106,12 +106,12 @@ static void test_bad_rows(void **state)
     assert_non_null(strstr(out.ptr, "\n{\"ids\":[],\"error\":\"no tokens: "));
     assert_non_null(strstr(out.ptr, "\n{\"ids\":[64],\"error\":\""));
     assert_non_null(strstr(out.ptr, "needs a tokenizer"));
-    assert_non_null(strstr(out.ptr, "{\"x\":1,\"error\":\"none of \\\"ids\\\", \\\"text\\\", or "
-                                    "\\\"prompt\\\" and \\\"completion\\\" is there\"}\n"
-                                    "{\"ids\":[5],\"logps\":[null]}\n"));
+    assert_non_null(strstr(out.ptr, "{\"x\":1,\"error\":\"none of \\\"ids\\\", \\\"text\\\", "
+                                    "\\\"messages\\\", or \\\"prompt\\\" and \\\"completion\\\" is "
+                                    "there\"}\n{\"ids\":[5],\"logps\":[null]}\n"));
     assert_int_equal(run("generate", "--on-bad-row skip", "{\"x\":1}\n", &out, &err), 0);
-    assert_string_equal(out.ptr,
-                        "{\"x\":1,\"error\":\"neither \\\"ids\\\" nor \\\"text\\\" is there\"}\n");
+    assert_string_equal(out.ptr, "{\"x\":1,\"error\":\"none of \\\"ids\\\", \\\"text\\\" and "
+                                 "\\\"messages\\\" is there\"}\n");
     char longer[1024] = "{\"ids\":[1";
     for (int i = 1; i < 128; i++)
         strcat(longer, ",1");

@@ -193,6 +193,10 @@ static void test_other_kinds(void **state)
                         "no model.safetensors or model.safetensors.index.json in the folder");
     folder_puts(&f, "model.gguf", "GGUF");
     assert_int_equal(dw_checkpoint_open(f.path, &c, &err), DW_E_INPUT);
+    assert_string_equal(after_path(&err, folder_file(&f, "model.gguf")),
+                        "4 bytes are too few for a GGUF header");
+    folder_puts(&f, "other.gguf", "GGUF"); /* which of the two? */
+    assert_int_equal(dw_checkpoint_open(f.path, &c, &err), DW_E_INPUT);
     assert_string_equal(after_path(&err, f.path),
                         "no model.safetensors or model.safetensors.index.json in the folder (found "
                         "model.gguf)");

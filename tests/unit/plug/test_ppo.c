@@ -215,17 +215,19 @@ static void test_whitening(void **state)
     dw_instance_destroy(i);
 }
 
-/* An answer without a score, or without a token, takes no part; neither does anyone else's. */
+/* An answer without a score, or without a token, takes no part; neither does anyone else's. A
+ * missing score is not replaced by that of a missing end. */
 static void test_left_out(void **state)
 {
     fixture *f = *state;
     credits c;
-    dw_instance *i = instance_make(f, "gae", "{\"kl\":0}", NULL);
+    dw_instance *i = instance_make(f, "gae", "{\"kl\":0,\"missing_eos\":\"replace\"}", NULL);
     batch *t = batch_make(&f->arena, 5, (uint32_t[]){1, 1, 1, 1, 1});
     credit_put(column(&f->arena, t, DOWEL_REWARD, false), 5, (double[]){1, 3, NAN, 100, 100});
     column(&f->arena, t, DOWEL_OLD_VALUE, false);
     t->mask[3] = 0;
     t->role[4] = DOWEL_GREEDY;
+    t->stop[2] = DOWEL_STOP_LENGTH;
     credit_of(i, t, 1, &c);
     credit_expect(&c, (double[]){-sqrt(0.5), sqrt(0.5), 0, 0, 0}, 5, 1e-8);
     assert_int_equal(c.keep[2], 0);
@@ -271,6 +273,20 @@ static void test_lagrangian(void **state)
             near(c.ret[j], ret[j], 1e-12);
         dw_instance_destroy(i);
     }
+}
+
+/* The mix of an answer on which the cost alone has an opinion is that cost: taken out of it again,
+ * 0 is left, which nobody said. */
+static void test_lagrangian_missing(void **state)
+{
+    fixture *f = *state;
+    credits c;
+    dw_instance *i = instance_make(f, "ppo_lag", LAG "}", NULL);
+    batch *t = constrained(&f->arena);
+    credit_put((double *)t->col[DOWEL_REWARD].x, 3, (double[]){-1, NAN, 0.5});
+    credit_of(i, t, 2, &c);
+    assert_int_equal(c.keep[0], 0);
+    dw_instance_destroy(i);
 }
 
 /* With rewards and costs of 0, what is left is the divergence, at the same weight whatever the
@@ -529,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_whitening),
         cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_lagrangian),
+        cmocka_unit_test(test_lagrangian_missing),
         cmocka_unit_test(test_lagrangian_kl_weight),
         cmocka_unit_test(test_lagrangian_state),
         cmocka_unit_test(test_b7_a2po),

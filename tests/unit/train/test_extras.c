@@ -230,6 +230,25 @@ static void returns_reach_the_critic(void **state)
     bench_close(&b);
 }
 
+/* An estimator that knows of no critic would teach it that everything is worth 0. */
+static void no_returns_no_values(void **state)
+{
+    bench b = {.t = tiny_make()};
+    dw_err err = {{0}};
+    dw_set s;
+    (void)state;
+    bench_open(&b,
+               TASK("2", BRIEF, "ppo", "", "\"estimator\":{\"plugin\":\"group\",\"options\":{}},"),
+               "");
+    tiny_must(dw_rollout_step(b.task, &b.arena, 0, b.task->plan->rows, 0, &s, &err), &err);
+    tiny_must(dw_constants_fill(&s, false, &err), &err);
+    tiny_must(dw_reward_score(&s, &err), &err);
+    assert_int_equal(dw_credit_assign(&s, &err), DW_E_RECIPE);
+    assert_non_null(
+        strstr(err.text, "main.objectives.o learns values from returns, and main.estimator"));
+    bench_close(&b);
+}
+
 static void extras_that_cannot_be(void **state)
 {
     (void)state;
@@ -334,6 +353,7 @@ int main(void)
         cmocka_unit_test(extras_leave_the_others_alone),
         cmocka_unit_test(the_reference_samples),
         cmocka_unit_test(returns_reach_the_critic),
+        cmocka_unit_test(no_returns_no_values),
         cmocka_unit_test(extras_that_cannot_be),
         cmocka_unit_test(spans_reach_tokens),
         cmocka_unit_test(runs_resume),

@@ -159,6 +159,92 @@ static void an_unknown_metric_is_named(void **state)
     tiny_finish(&t);
 }
 
+static dw_status begins_late(void *ctx, const char *fn, uint64_t step, const dw_metrics *past,
+                             double *value, dw_err *err)
+{
+    *value = step < 2 ? 0 : 1;
+    return DW_OK;
+}
+
+/* A task that rests at first has not measured anything yet; that is no reason to end the run. */
+static void a_metric_may_come_with_its_task(void **state)
+{
+    double m[6];
+    tiny t = tiny_make();
+    const dw_callbacks cb = {.weight = begins_late};
+    train(&t,
+          plan_of(&t, TINY_SFT "," TINY_DPO, "\"sft\":1,\"dpo\":{\"lua\":\"w\"}",
+                  ",\"functions\":{\"w\":\"weight\"},\"constraints\":{\"c\":{\"metric\":"
+                  "\"dpo/loss\",\"bound\":0.5,\"task\":\"dpo\",\"lr\":0.1,\"start\":1}}",
+                  4),
+          &cb, "run");
+    assert_int_equal(series(&t, "run", "constraints/c/multiplier", m, 6), 4);
+    near(m[1], 1, 0);
+    assert_true(m[2] > 1);
+    tiny_finish(&t);
+}
+
+#define EVALUATED(name)                                                                            \
+    "\"" name                                                                                      \
+    "\":{\"data\":{\"type\":\"completions\",\"files\":[\"DIR/chats.jsonl\"]},\"rows\":4,"          \
+    "\"objectives\":{\"sft\":{\"plugin\":\"sft\",\"weight\":1}},\"eval\":{\"data\":{\"type\":"     \
+    "\"completions\",\"files\":[\"DIR/chats.jsonl\"]},\"every\":1}}"
+
+/* The evals of tasks come one after the other: a limit on the second's waits for the second's. */
+static void a_metric_may_be_of_another_eval(void **state)
+{
+    double rate[4];
+    tiny t = tiny_make();
+    train(&t,
+          plan_of(
+              &t, EVALUATED("a") "," EVALUATED("b"), "\"a\":1,\"b\":1",
+              ",\"limits\":{\"low\":{\"metric\":\"b/eval_loss\",\"bound\":0.0,\"action\":\"slow\","
+              "\"factor\":0.25}}",
+              2),
+          NULL, "run");
+    assert_int_equal(series(&t, "run", "learning_rate", rate, 4), 2);
+    near(rate[1], 0.003 / 4, 1e-12);
+    tiny_finish(&t);
+}
+
+#define LABELS(file)                                                                               \
+    "\"k\":{\"data\":{\"type\":\"labels\",\"shuffle\":false,\"files\":[\"DIR/" file                \
+    "\"]},\"rows\":2,"                                                                             \
+    "\"objectives\":{\"kto\":{\"plugin\":\"kto\",\"weight\":1}}}"
+#define ROW "{\"prompt\":\"q\",\"completion\":\"%c\",\"label\":%s}\n"
+#define MARGINS                                                                                    \
+    ",\"constraints\":{\"c\":{\"metric\":\"rewards/margins\",\"bound\":0.5,\"at_least\":true,"     \
+    "\"task\":\"k\",\"lr\":0.1,\"start\":1}}"
+
+/* Margins need both kinds of labels in a step: the first three have one, or all of them. */
+static void a_metric_may_come_late(void **state)
+{
+    double m[16];
+    dw_err err = {{0}};
+    tiny t = tiny_make();
+    dw_buf late = {0}, never = {0};
+    for (int i = 0; i < 24; i++) {
+        dw_buf_printf(&late, ROW, 'a' + i, i < 6 || i % 2 ? "true" : "false");
+        dw_buf_printf(&never, ROW, 'a' + i, "true");
+    }
+    tiny_write(&t, "late.jsonl", late.ptr);
+    tiny_write(&t, "never.jsonl", never.ptr);
+    train(&t, plan_of(&t, LABELS("late.jsonl"), "\"k\":1", MARGINS, 5), NULL, "late");
+    assert_int_equal(series(&t, "late", "constraints/c/multiplier", m, 16), 5);
+    near(m[2], 1, 0);
+    assert_true(m[3] > 1);
+
+    dw_run_options o = tiny_options(&t, "never", 0);
+    dw_plan *p = plan_of(&t, LABELS("never.jsonl"), "\"k\":1", MARGINS, 12);
+    assert_int_equal(dw_run(p, NULL, &o, &err), DW_E_RECIPE);
+    assert_non_null(strstr(err.text, "constraints.c.metric: 'rewards/margins' is not among"));
+    assert_int_equal(series(&t, "never", "constraints/c/multiplier", m, 16), 7);
+    dw_plan_free(p);
+    dw_buf_finish(&late);
+    dw_buf_finish(&never);
+    tiny_finish(&t);
+}
+
 /* ---- weights from functions ---- */
 
 typedef struct seen {
@@ -380,6 +466,9 @@ int main(void)
         cmocka_unit_test(a_limit_ends_the_run),
         cmocka_unit_test(a_limit_slows_the_run),
         cmocka_unit_test(an_unknown_metric_is_named),
+        cmocka_unit_test(a_metric_may_come_with_its_task),
+        cmocka_unit_test(a_metric_may_be_of_another_eval),
+        cmocka_unit_test(a_metric_may_come_late),
         cmocka_unit_test(a_weight_may_be_a_function),
         cmocka_unit_test(cosines_are_what_they_are),
         cmocka_unit_test(pcgrad_leaves_no_conflict),

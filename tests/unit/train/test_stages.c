@@ -139,12 +139,24 @@ static void other_data_is_another_address(void **state)
     tiny_finish(&t);
 }
 
+/* One stage alone cannot be resumed: the advice is to resume all of them. */
+static void shows_the_whole(tiny *t, const char *out)
+{
+    dw_buf said = {0};
+    dw_err err = {{0}};
+    const char *dir = dw_path_join(&t->arena, t->dir, out);
+    tiny_must(dw_stages_show(dir, &said, &err), &err);
+    assert_non_null(strstr(said.ptr, dw_arena_printf(&t->arena, "next:  dowel resume %s\n", dir)));
+    dw_buf_finish(&said);
+}
+
 static void interrupted_ones_go_on(void **state)
 {
     tiny t = tiny_make();
     const char *whole = NULL, *parts = NULL;
     assert_int_equal(run(&t, "whole", 3, 0), DW_OK);
     assert_int_equal(run(&t, "parts", 3, 2), DW_E_SIGINT); /* in the first stage */
+    shows_the_whole(&t, "parts");
     assert_int_equal(folders(&t, "parts", "dpo", &parts), 0);
     assert_int_equal(run(&t, "parts", 3, 3), DW_E_SIGINT);
     assert_int_equal(run(&t, "parts", 3, 0), DW_OK);
