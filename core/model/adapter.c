@@ -301,7 +301,7 @@ dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
     if (st == DW_OK)
         st = dw_heads_save_value(m, dir, err);
     if (st == DW_OK && m->source)
-        st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+        st = dw_source_put_words(m, dir, err);
     if (st == DW_OK)
         st = dw_model_save_talk(m, dir, false, err);
     dw_buf_finish(&config);
