@@ -425,5 +425,14 @@ const dw_head_case dw_head_cases[] = {
      false,
      0.001674933395,
      {0.00273402022, -0.000667960403, -0.000551771523, -0.0015142883}},
+    {"B.7",
+     "sorted (ULD)",
+     -1,
+     4,
+     0,
+     0,
+     false,
+     0.158773988,
+     {0.2261118094, -0.2655610892, -0.09769446509, 0.1371437449}},
 };
 const size_t dw_n_head_cases = sizeof dw_head_cases / sizeof *dw_head_cases;

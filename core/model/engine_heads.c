@@ -44,10 +44,15 @@ static dw_status check_divergence(const dw_engine *e, const dw_divergence *d, dw
                        "a divergence needs one vocabulary: this model has %u tokens, the other one "
                        "(%s) %u",
                        e->m->desc.vocab, q->dir ? q->dir : "no folder", q->desc.vocab);
-    if (d->kind < DW_FORWARD_KL || d->kind > DW_JENSEN_SHANNON)
+    if (d->kind < DW_FORWARD_KL || d->kind > DW_SORTED_DISTANCE)
         return dw_fail(err, DW_E_INPUT, "divergence kind %d is not known", d->kind);
     if (d->kind == DW_JENSEN_SHANNON && !(d->beta >= 0 && d->beta <= 1))
         return dw_fail(err, DW_E_INPUT, "beta of the divergence is %g, wanted 0 .. 1", d->beta);
+    if (d->kind == DW_SORTED_DISTANCE && d->top_k)
+        return dw_fail(err, DW_E_INPUT,
+                       "a sorted distance is of the whole vocabulary, not of the "
+                       "likeliest %u tokens",
+                       d->top_k);
     if (!(d->temperature > 0) || !isfinite(d->temperature))
         return dw_fail(err, DW_E_INPUT, "temperature of the divergence is %g, wanted above 0",
                        d->temperature);

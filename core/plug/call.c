@@ -171,7 +171,7 @@ static dw_status check_request(dw_call *c, const dowel_request *ask, dw_err *err
         return dw_call_refuse(c, DW_E_PLUGIN, err,
                               "detaches column %d without asking for it; add it to columns",
                               __builtin_ctzll(ask->detached & ~ask->columns));
-    if (ask->together > DOWEL_BY_STEP || ask->divergence > DOWEL_JENSEN_SHANNON ||
+    if (ask->together > DOWEL_BY_STEP || ask->divergence > DOWEL_SORTED_DISTANCE ||
         ask->against > DOWEL_REFERENCE || ask->extras >= DOWEL_WITH_MIXTURE * 2u)
         return dw_call_refuse(c, DW_E_PLUGIN, err,
                               "asks for together %u, divergence %u, against %u, extras 0x%x; one "
@@ -180,6 +180,11 @@ static dw_status check_request(dw_call *c, const dowel_request *ask, dw_err *err
     if ((ask->columns & DOWEL_BIT(DOWEL_DIVERGENCE)) && !ask->divergence)
         return dw_call_refuse(c, DW_E_PLUGIN, err,
                               "asks for DIVERGENCE without saying which; set divergence");
+    if (ask->divergence == DOWEL_SORTED_DISTANCE && ask->top_k)
+        return dw_call_refuse(c, DW_E_PLUGIN, err,
+                              "asks for a sorted distance over the likeliest %u tokens; it is of "
+                              "the whole vocabulary",
+                              ask->top_k);
     if (ask->value_width > 64 || ask->score_width > 64)
         return dw_call_refuse(c, DW_E_PLUGIN, err,
                               "asks for %u value and %u score heads, at most "

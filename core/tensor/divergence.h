@@ -3,8 +3,10 @@
  *     b KL(q|M) + (1 - b) KL(p|M),  M = b q + (1 - b) p
  * whose ends are those of the paper: b = 0 is KL(q|p), b = 1 is KL(p|q), though the formula goes to
  * 0 there, so that the scale jumps.
+ * or the distance sum_k |p_(k) - q_(k)| of the two sorted from the likeliest token on.
  * Over the whole vocabulary; or over the k likeliest tokens of p, with all others as one more
- * outcome (tail: never above the full divergence), or renormalised without them.
+ * outcome (tail: never above the full divergence), or renormalised without them; the sorted
+ * distance is of the whole vocabulary.
  * Logits exist for a chunk of rows at a time. Sums run in double and in order; the bits of a row
  * depend on its two hidden rows alone. */
 #ifndef DW_TENSOR_DIVERGENCE_H
@@ -12,7 +14,12 @@
 
 #include "tensor/head.h"
 
-enum { DW_FORWARD_KL = 1, DW_REVERSE_KL = 2, DW_JENSEN_SHANNON = 3 }; /* as in dowel/plugin.h */
+enum { /* as in dowel/plugin.h */
+       DW_FORWARD_KL = 1,
+       DW_REVERSE_KL = 2,
+       DW_JENSEN_SHANNON = 3,
+       DW_SORTED_DISTANCE = 4
+};
 
 typedef struct dw_divergence_spec {
     int kind;
@@ -26,6 +33,10 @@ typedef struct dw_divergence_spec {
  * derivative by our raw logits; it may be z. softcap: ours, 0 for none. list: [top_k] scratch. */
 double dw_divergence_row(const dw_divergence_spec *s, const dw_real *z, const dw_real *y,
                          size_t vocab, uint32_t *list, double softcap, double scale, dw_real *dz);
+
+/* The same for DW_SORTED_DISTANCE. */
+double dw_divergence_sorted(const dw_divergence_spec *s, const dw_real *z, const dw_real *y,
+                            size_t vocab, double softcap, double scale, dw_real *dz);
 
 /* A head and the rows it is read at; a spec's temperature is not used. */
 typedef struct dw_divergence_side {

@@ -200,6 +200,8 @@ double dw_divergence_row(const dw_divergence_spec *s, const dw_real *z, const dw
                          size_t vocab, uint32_t *list, double softcap, double scale, dw_real *dz)
 {
     const bool some = s->top_k && s->top_k < vocab;
+    if (s->kind == DW_SORTED_DISTANCE)
+        return dw_divergence_sorted(s, z, y, vocab, softcap, scale, dz);
     row r = {.s = s, .kind = kind_of(s), .t = {vocab, s->top_k, some ? list : NULL}};
     if (some)
         likeliest(z, vocab, s->top_k, list);

@@ -295,6 +295,7 @@ enum {                        /* dowel_request.divergence, q the other model */
     DOWEL_FORWARD_KL = 1,     /* KL(q|policy) */
     DOWEL_REVERSE_KL = 2,     /* KL(policy|q) */
     DOWEL_JENSEN_SHANNON = 3, /* with `beta` */
+    DOWEL_SORTED_DISTANCE = 4, /* sum over ranks of the difference; no top_k */
 };
 enum { DOWEL_TEACHER = 0, DOWEL_REFERENCE = 1 }; /* dowel_request.against */
 

@@ -3,15 +3,19 @@
 
 #include "../tokens.h"
 
+enum { PROBABILITIES, SORTED };
+static const char *const compares[] = {"probabilities", "sorted", NULL};
 static const char *const models[] = {"teacher", "reference", NULL}; /* as DOWEL_TEACHER, ... */
 
 struct opts {
     double beta, temperature;
-    int64_t top_k, against;
+    int64_t top_k, against, compare;
     bool tail, continuous;
 };
 
 static const dowel_param params[] = {
+    DOWEL_OPT_CHOICE(struct opts, compare, "probabilities", compares, 0,
+                     "Token by token, or both sorted from the likeliest on (ULD)."),
     DOWEL_OPT_REAL(struct opts, beta, "0.5", 0, 1, 0,
                    "0: KL(teacher|student), 1: KL(student|teacher), between: Jensen-Shannon."),
     DOWEL_OPT_BOOL(struct opts, continuous, "false", 0,
@@ -29,14 +33,18 @@ static const dowel_param params[] = {
 static dowel_status observe(void *self, dowel_request *ask, dowel_err *err)
 {
     const struct opts *o = self;
+    if (o->compare == SORTED && o->top_k > 0)
+        return dowel_fail(err, DOWEL_E_ARG,
+                          "sorted distributions are compared whole; leave out top_k");
     if (o->top_k == 1 && !o->tail)
         return dowel_fail(err, DOWEL_E_ARG,
                           "top_k = 1 without tail compares 1 with 1 and is always 0; set tail");
     ask->columns = DOWEL_BIT(DOWEL_DIVERGENCE) | DOWEL_BIT(DOWEL_ENTROPY);
     ask->detached = DOWEL_BIT(DOWEL_ENTROPY);
-    ask->divergence = o->beta <= 0   ? DOWEL_FORWARD_KL
-                      : o->beta >= 1 ? DOWEL_REVERSE_KL
-                                     : DOWEL_JENSEN_SHANNON;
+    ask->divergence = o->compare == SORTED ? DOWEL_SORTED_DISTANCE
+                      : o->beta <= 0       ? DOWEL_FORWARD_KL
+                      : o->beta >= 1       ? DOWEL_REVERSE_KL
+                                           : DOWEL_JENSEN_SHANNON;
     ask->beta = o->beta;
     ask->temperature = o->temperature;
     ask->against = (uint32_t)o->against;
@@ -50,7 +58,8 @@ static dowel_status loss(void *self, const dowel_batch *in, double *loss, dowel_
     const struct opts *o = self;
     const double *d = dowel_x(in, DOWEL_DIVERGENCE), *weight = dowel_x(in, DOWEL_WEIGHT);
     double *grad = dowel_grad(in, DOWEL_DIVERGENCE);
-    double inside = o->continuous && o->beta > 0 && o->beta < 1 ? o->beta * (1 - o->beta) : 1;
+    bool between = o->compare == PROBABILITIES && o->beta > 0 && o->beta < 1;
+    double inside = o->continuous && between ? o->beta * (1 - o->beta) : 1;
     if (in->n_tok > 0 && !d)
         return dowel_fail(err, DOWEL_E_ARG, "the batch has no divergence; name a %s",
                           models[o->against]);

@@ -54,6 +54,10 @@ static void test_printed(void **state)
          {DW_JENSEN_SHANNON, 0.01, 1, 0, false},
          0.001674933395,
          {0.00273402022, -0.000667960403, -0.000551771523, -0.0015142883}},
+        {"ULD",
+         {DW_SORTED_DISTANCE, 0, 1, 0, false},
+         0.158773988,
+         {0.2261118094, -0.2655610892, -0.09769446509, 0.1371437449}},
         /* the ends of the interior formula would be 0 (T30) */
         {"JSD 0",
          {DW_JENSEN_SHANNON, 0, 1, 0, false},
@@ -90,6 +94,7 @@ static const dw_divergence_spec specs[] = {
     {DW_REVERSE_KL, 0, 1.4, 5, true},        {DW_JENSEN_SHANNON, 0.3, 0.7, 5, true},
     {DW_FORWARD_KL, 0, 0.7, 5, false},       {DW_REVERSE_KL, 0, 1.4, 5, false},
     {DW_JENSEN_SHANNON, 0.3, 0.7, 5, false}, {DW_JENSEN_SHANNON, 0.9, 1, 1, true},
+    {DW_SORTED_DISTANCE, 0, 0.7, 0, false},
 };
 enum { N_SPEC = sizeof specs / sizeof *specs };
 
@@ -109,6 +114,11 @@ static void test_bounds(void **state)
             dw_divergence_spec s = specs[i];
             s.top_k = 0;
             double full = dw_divergence_row(&s, z, y, V, list, 0, 1, NULL);
+            if (s.kind == DW_SORTED_DISTANCE) { /* of everything or not at all */
+                assert_true(full > 0 && full <= 2);
+                assert_true(dw_divergence_row(&s, z, z, V, list, 0, 1, dz) == 0);
+                continue;
+            }
             s.top_k = 1 + (uint32_t)(seed % 20);
             s.tail = true;
             double tail = dw_divergence_row(&s, z, y, V, list, 0, 1, NULL);
