@@ -466,7 +466,11 @@ function check_data(plan, path, data)
     if not plan.pos[at] then at = path end
     if not host.exists(file) then refuse_at(plan, at, missing(plan, file, "data file")) end
     local found, why = host.data_file(file, data.split)
-    if not found then refuse_at(plan, at, why) end
+    if not found then
+      local given = plan.origin[file]
+      if given and sub(why, 1, #file) == file then why = given .. sub(why, #file + 1) end
+      refuse_at(plan, at, why)
+    end
   end
   for i, other in ipairs(data.also or {}) do check_data(plan, format("%s.also.%d", path, i - 1), other) end
 end
