@@ -28,7 +28,7 @@ local function word(name, kind, keys, positions)
   end
 end
 
-word("model", "model", { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token" })
+word("model", "model", { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token", "storage" })
 word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
 
 local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",

@@ -289,7 +289,7 @@ static void make_head(const dw_exec *x, head *h)
         h->other[k] = (dw_real)dw_case_teacher[k];
     }
     size_t bytes = dw_panels_bytes(V, V, DW_PANEL_REAL);
-    h->panels = (dw_panels){dw_tensor_map(bytes), V, V, DW_PANEL_REAL};
+    h->panels = (dw_panels){dw_tensor_map(bytes), V, V, DW_PANEL_REAL, h->w};
     if (h->panels.data)
         dw_panels_pack(x, &h->panels, h->w, V);
 }
@@ -305,7 +305,7 @@ static void drop_head(head *h)
 
 static dw_head_spec spec_of(const head *h)
 {
-    return (dw_head_spec){.w = &h->panels, .w_rows = h->w, .vocab = V, .d = V, .temperature = 1};
+    return (dw_head_spec){.w = &h->panels, .vocab = V, .d = V, .temperature = 1};
 }
 
 static dw_status statistic(const dw_exec *x, const head *h, const dw_head_case *c, double *value,

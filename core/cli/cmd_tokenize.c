@@ -11,6 +11,8 @@ enum { BATCH_ROWS = 256 };
 typedef struct settings {
     dw_tokenizer *t;
     dw_chat *chat; /* of messages; NULL: none */
+    bool broken;   /* or its template cannot be read: why */
+    dw_err why;
     dw_chat_out said;
     bool decode, no_special, parse_special;
     dw_ids ids; /* reused */
@@ -38,7 +40,9 @@ static void encode_messages(settings *s, dw_cli_row *row)
 {
     const dw_json *ask = dw_json_get(row->json, "add_generation_prompt");
     bool generation = ask && dw_json_kind(ask) == DW_JSON_BOOL && dw_json_bool(ask);
-    if (!dw_cli_row_chat(s->chat, s->parse_special, row, generation, &s->said))
+    if (s->broken)
+        dw_cli_row_fail(row, "\"messages\" need the chat template: %s", s->why.text);
+    if (s->broken || !dw_cli_row_chat(s->chat, s->parse_special, row, generation, &s->said))
         return;
     dw_cli_put_ids(&s->text, s->said.ids.id, s->said.ids.n);
     dw_cli_row_put(row, "ids", dw_buf_text(&s->text));
@@ -98,9 +102,9 @@ dw_status dw_cmd_tokenize(int argc, char **argv, dw_err *err)
         return DW_OK;
     DW_TRY(dw_cli_on_bad(on_bad, &skip, err));
     DW_TRY(dw_model_words(word[0], &s.t, err));
-    dw_status st = dw_model_words_chat(word[0], s.t, &s.chat, err);
-    if (st >= 0)
-        st = dw_cli_rows_run(word[1], skip, BATCH_ROWS, tokenize_rows, &s, err);
+    if (dw_model_words_chat(word[0], s.t, &s.chat, &s.why) < 0)
+        s.broken = true; /* in the way of messages only */
+    dw_status st = dw_cli_rows_run(word[1], skip, BATCH_ROWS, tokenize_rows, &s, err);
     dw_chat_free(s.chat);
     dw_chat_out_finish(&s.said);
     dw_tokenizer_free(s.t);

@@ -1,14 +1,31 @@
 /* What `dowel score` and `dowel generate` share. */
 #include "cli/model_rows.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "cli/chat_rows.h"
 
+static dw_status choose_storage(const char *word, dw_storage *out, dw_err *err)
+{
+    for (int i = 0; word && dw_storage_names[i]; i++)
+        if (!strcmp(word, dw_storage_names[i])) {
+            *out = (dw_storage)i;
+            return DW_OK;
+        }
+    if (!word)
+        return DW_OK;
+    const char *near = dw_nearest(word, dw_storage_names);
+    return dw_fail(err, DW_E_USAGE, "--storage: no '%s'%s%s%s (source, float32, bf16)", word,
+                   near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
 dw_status dw_cli_model_open(dw_cli_model *c, const char *dir, dw_err *err)
 {
+    dw_model_options o = {.no_tokenizer = true};
+    DW_TRY(choose_storage(c->storage, &o.storage, err));
     DW_TRY(dw_exec_init(&c->x, (int)c->threads, c->kernel, err));
-    const dw_model_options o = {.no_tokenizer = true};
     dw_status st = dw_model_open(&c->x, dir, &o, &c->m, err);
     if (st < 0) {
         c->m = NULL;

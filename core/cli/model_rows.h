@@ -6,8 +6,9 @@
 #include "model/model.h"
 
 typedef struct dw_cli_model {
-    int64_t threads;    /* 0: all CPUs */
-    const char *kernel; /* NULL: auto */
+    int64_t threads;     /* 0: all CPUs */
+    const char *kernel;  /* NULL: auto */
+    const char *storage; /* NULL: source */
     bool no_special, parse_special;
     dw_exec x;
     dw_model *m;      /* NULL until opened */

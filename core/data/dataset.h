@@ -113,7 +113,8 @@ typedef struct dw_data_spec {
     dw_row_layout layout;
     dw_loss_on loss_on;
     const char *role_key, *content_key; /* of messages without "role"; NULL: "from" and "value" */
-    const dw_chat *chat; /* what messages are written with, for the load; NULL: there is none */
+    const dw_chat *chat;  /* what messages are written with, for the load; NULL: there is none */
+    const char *chat_why; /* why it cannot be read, where that is so */
 } dw_data_spec;
 
 typedef struct dw_answer {

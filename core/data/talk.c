@@ -560,6 +560,11 @@ dw_status dw_talk_read(dw_row_reader *r, const dw_column_row *row, dw_draft *w, 
     w->talk = true;
     if (!s->chat) {
         *at = DW_COLUMN_REFUSED;
+        if (s->chat_why)
+            return dw_fail(err, DW_E_INPUT,
+                           "the row holds messages, and the model's chat template cannot be read: "
+                           "%s (template = \"chat.jinja\" in the recipe names another one)",
+                           s->chat_why);
         return dw_fail(err, DW_E_INPUT,
                        "the row holds messages, and the model has no chat template to write them "
                        "with: name one in the recipe (template = \"chat.jinja\"), or build the "
@@ -568,7 +573,8 @@ dw_status dw_talk_read(dw_row_reader *r, const dw_column_row *row, dw_draft *w, 
     DW_TRY(read_extras(r, row, w, at, err));
     if (s->layout == DW_ROWS_ALPACA)
         DW_TRY(dw_talk_alpaca(r, row, w, at, err));
-    else if (s->type == DW_TEXTS && dw_talk_value(r, row, DW_COL_TEXT))
+    else if (s->type == DW_TEXTS && !s->layout && !s->column[DW_COL_MESSAGES].field &&
+             dw_talk_value(r, row, DW_COL_TEXT))
         DW_TRY(read_whole(r, row, dw_column_field(&r->column[DW_COL_TEXT]), w, at, err));
     else if (s->type == DW_TEXTS || s->column[DW_COL_MESSAGES].field ||
              (s->layout && dw_json_get(row->json, whole_field(r, row))))

@@ -23,7 +23,7 @@ static void site_backward(const back *b, const dw_matrix *w, const dw_vector *bi
     const dw_exec *x = b->p.x;
     const size_t rows = b->p.rows, n = w->rows, k = w->cols;
     if (d_in)
-        dw_linear_backward_input(x, d_out, n, rows, w->w, k, n, k, d_in, k, false);
+        dw_panels_backward_input(x, d_out, n, rows, &w->panels, 0, n, d_in, k, false);
     if (w->g)
         dw_linear_backward_weight(x, d_out, n, in, k, rows, n, k, 1, w->g, k);
     if (bias->g)

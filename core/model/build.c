@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "model/config.h"
+#include "model/frozen.h"
 #include "model/weights.h"
 
 static size_t align64(size_t n)
@@ -31,10 +32,12 @@ static dw_matrix matrix(const dw_params *p, const char *name)
     if (i < 0)
         return (dw_matrix){0};
     size_t at = p->weight[i].offset;
-    return (dw_matrix){.w = p->w ? p->w + at : NULL,
+    const bool here = !p->weight[i].mapped;
+    return (dw_matrix){.w = p->w && here ? p->w + at : NULL,
                        .g = p->g ? p->g + at : NULL,
                        .rows = p->weight[i].rows,
-                       .cols = p->weight[i].cols};
+                       .cols = p->weight[i].cols,
+                       .mapped = p->weight[i].mapped};
 }
 
 static void wire_lora(dw_model *m, uint32_t i)
@@ -121,19 +124,22 @@ static void each_adapter(dw_model *m, each_fn fn, void *ctx)
 static void count_panels(dw_model *m, dw_matrix *x, void *ctx)
 {
     size_t *at = ctx;
-    x->panels = (dw_panels){.n_out = x->rows, .k = x->cols, .type = DW_PANEL_REAL};
-    *at += align64(dw_panels_bytes(x->rows, x->cols, DW_PANEL_REAL));
+    const dw_panel_type type = x->mapped ? x->mapped->type : DW_PANEL_REAL;
+    x->panels = (dw_panels){.n_out = x->rows, .k = x->cols, .type = type, .rows = x->w};
+    *at += align64(dw_panels_bytes(x->rows, x->cols, type));
 }
 
 static void place_panels(dw_model *m, dw_matrix *x, void *ctx)
 {
     size_t *at = ctx;
     x->panels.data = (char *)m->panel_mem + *at;
-    *at += align64(dw_panels_bytes(x->rows, x->cols, DW_PANEL_REAL));
+    *at += align64(dw_panels_bytes(x->rows, x->cols, x->panels.type));
 }
 
 static void pack_panels(dw_model *m, dw_matrix *x, void *ctx)
 {
+    if (x->mapped)
+        return; /* packed when needed */
     dw_panels_pack(m->x, &x->panels, x->w, x->cols);
 }
 
@@ -163,10 +169,10 @@ static double gib(size_t bytes)
     return (double)bytes / 1073741824.0;
 }
 
-static void *map(const dw_model *m, size_t bytes)
+static void *map(const dw_model *m, size_t bytes, bool later)
 {
     if (!m->outline)
-        return dw_tensor_map(bytes);
+        return later ? dw_tensor_reserve(bytes) : dw_tensor_map(bytes);
     void *p = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
@@ -195,13 +201,13 @@ static dw_status map_all(dw_model *m, dw_err *err)
     bool base_grad = m->trainable && !m->has_adapter;
     size_t grads = base_grad ? base : m->trainable ? adapter : 0;
     DW_TRY(check_memory(m, base + adapter, grads, err));
-    m->base.w = map(m, base);
-    m->base.g = base_grad ? map(m, base) : NULL;
-    m->panel_mem = map(m, m->panel_bytes);
+    m->base.w = map(m, base, false);
+    m->base.g = base_grad ? map(m, base, false) : NULL;
+    m->panel_mem = map(m, m->panel_bytes, m->frozen != NULL);
     bool ok = m->base.w && m->panel_mem && (!base_grad || m->base.g);
     if (ok && m->has_adapter) {
-        m->adapter.w = map(m, adapter);
-        m->adapter.g = m->trainable ? map(m, adapter) : NULL;
+        m->adapter.w = map(m, adapter, false);
+        m->adapter.g = m->trainable ? map(m, adapter, false) : NULL;
         ok = m->adapter.w && (!m->trainable || m->adapter.g);
     }
     if (!ok)
@@ -238,9 +244,11 @@ static void wire_rotary(dw_model *m)
     }
 }
 
-static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
+static dw_status build(dw_model *m, const dw_model_options *o, dw_checkpoint *c, dw_err *err)
 {
     DW_TRY(dw_weights_base(&m->arena, &m->desc, &m->base, err));
+    if (c)
+        DW_TRY(dw_frozen_make(m, c, o->storage, err));
     if (o->lora) {
         DW_TRY(check_lora(o->lora, err));
         m->has_adapter = true;
@@ -269,8 +277,8 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_err *err)
     return DW_OK;
 }
 
-static dw_status create(const dw_exec *x, const dw_description *d, const dw_model_options *o,
-                        bool outline, dw_model **out, dw_err *err)
+dw_status dw_model_build_from(const dw_exec *x, const dw_description *d, const dw_model_options *o,
+                              dw_checkpoint *c, bool outline, dw_model **out, dw_err *err)
 {
     dw_model *m = dw_zalloc(1, sizeof *m);
     m->x = x;
@@ -278,24 +286,21 @@ static dw_status create(const dw_exec *x, const dw_description *d, const dw_mode
     m->trainable = o->trainable;
     m->outline = outline;
     *out = NULL;
-    dw_status st = build(m, o, err);
-    if (st < 0)
+    dw_status st = build(m, o, c, err);
+    if (st < 0) {
+        if (m->frozen)
+            m->frozen->c = NULL; /* the caller's still */
         dw_model_free(m);
-    else
+    } else {
         *out = m;
+    }
     return st;
 }
 
 dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_model_options *o,
                          dw_model **out, dw_err *err)
 {
-    return create(x, d, o, false, out, err);
-}
-
-dw_status dw_model_build_outline(const dw_exec *x, const dw_description *d,
-                                 const dw_model_options *o, dw_model **out, dw_err *err)
-{
-    return create(x, d, o, true, out, err);
+    return dw_model_build_from(x, d, o, NULL, false, out, err);
 }
 
 void dw_model_changed(dw_model *m)

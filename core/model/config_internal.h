@@ -23,8 +23,7 @@ typedef struct dw_size_keys {
 typedef struct dw_family {
     const char *name;     /* model_type */
     const char *class[3]; /* by dw_top; NULL: there is none */
-    dw_layout layout;
-    const char *prefix; /* "model." */
+    const char *prefix;   /* "model." */
     const dw_size_keys *keys;
     const char *act_key, *act, *eps_key;
     double eps, theta, local_theta, attn_softcap, head_softcap;
@@ -36,8 +35,9 @@ typedef struct dw_family {
     bool layer_norm, unit_offset, post_norms, qk_norm;
     bool learned_positions, scaled_embed, query_scalar, partial_rotary, tied, legacy_gelu;
     uint32_t head_dim, heads, kv_heads, vocab, max_positions, rope_original;
-    dw_window_rule rule;
     uint32_t window, pattern;
+    dw_window_rule rule;
+    dw_layout layout;
 } dw_family;
 
 /* The family that model_type names. */

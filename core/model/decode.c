@@ -2,10 +2,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "model/frozen.h"
 #include "model/generate_internal.h"
 
 dw_status dw_decoder_init(dw_decoder *dec, dw_model *m, size_t max_rows, bool adapter, dw_err *err)
 {
+    DW_TRY(dw_frozen_need_all(m, err));
     *dec = (dw_decoder){.m = m, .adapter = adapter && m->has_adapter, .cap_rows = max_rows};
     dec->layer = dw_zalloc(m->desc.layers, sizeof *dec->layer);
     dec->id = dw_zalloc(max_rows, sizeof *dec->id);

@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "model/engine_internal.h"
+#include "model/frozen.h"
 
 dw_status dw_engine_create(dw_model *m, dw_engine **out, dw_err *err)
 {
@@ -196,9 +197,11 @@ dw_status dw_engine_run(dw_engine *e, const dw_forest *f, unsigned flags, dw_kv_
                        .normed = a->normed,
                        .prod = a->prod,
                        .branch = a->branch};
+    DW_TRY(dw_frozen_need(m, &m->embed, err));
     dw_pass_embed(&p, e->id, e->layer[0].x);
     for (uint32_t l = 0; l < m->desc.layers; l++) {
         const dw_layer_act *act = &e->layer[l];
+        DW_TRY(dw_frozen_need_layer(m, l, err));
         dw_pass_qkv(&p, &m->layer[l], act);
         if (sink)
             sink(ctx, l, act->qkv);

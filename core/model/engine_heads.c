@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "model/engine_internal.h"
+#include "model/frozen.h"
 #include "tensor/readout.h"
 
 dw_status dw_engine_head(dw_engine *e, const dw_head_pair *pair, size_t n_pair, double temperature,
@@ -21,6 +22,7 @@ dw_status dw_engine_head(dw_engine *e, const dw_head_pair *pair, size_t n_pair, 
                            "token id %d is outside of the model's vocabulary of %u", pair[i].target,
                            e->m->desc.vocab);
     }
+    DW_TRY(dw_frozen_need(e->m, &e->m->head, err));
     e->pair = dw_engine_room(e->pair, n_pair, sizeof *e->pair, &e->cap_pair);
     memcpy(e->pair, pair, n_pair * sizeof *pair);
     e->n_pair = n_pair;
@@ -58,6 +60,8 @@ dw_status dw_engine_divergence(dw_engine *e, const dw_head_pair *pair, size_t n_
     dw_engine *q = d->other;
     dw_assert(e->ran && q->ran && n_pair > 0);
     DW_TRY(check_divergence(e, d, err));
+    DW_TRY(dw_frozen_need(e->m, &e->m->head, err));
+    DW_TRY(dw_frozen_need(q->m, &q->m->head, err));
     e->mine_row = dw_engine_room(e->mine_row, n_pair, sizeof *e->mine_row, &e->cap_mine);
     e->other_row = dw_engine_room(e->other_row, n_pair, sizeof *e->other_row, &e->cap_other);
     for (size_t i = 0; i < n_pair; i++) {

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "model/engine_internal.h"
+#include "model/frozen.h"
 #include "tensor/rope.h"
 #include "tensor/vector.h"
 
@@ -39,7 +40,6 @@ dw_attention dw_attention_of(const dw_model *m, uint32_t layer)
 dw_head_spec dw_head_of(const dw_model *m, double temperature)
 {
     return (dw_head_spec){.w = &m->head.panels,
-                          .w_rows = m->head.w,
                           .bias = m->head_bias.w,
                           .vocab = m->desc.vocab,
                           .d = m->desc.d,
@@ -60,7 +60,8 @@ typedef struct copy_job {
     const dw_real *in;
     dw_real *out;
     size_t rows, n, ld_in;
-    const int32_t *id;   /* gather: row i comes from in + id[i] * n */
+    const int32_t *id; /* gather: row i comes from in + id[i] * n, or from `mapped` */
+    const struct dw_mapped *mapped;
     const uint32_t *pos; /* with `table`: table + pos[i] * n is added */
     const dw_real *table;
     dw_real scale;
@@ -72,8 +73,10 @@ static void embed_block(void *ctx, size_t block, int thread)
     (void)thread;
     size_t end = (block + 1) * DW_ROW_BLOCK < j->rows ? (block + 1) * DW_ROW_BLOCK : j->rows;
     for (size_t i = block * DW_ROW_BLOCK; i < end; i++) {
-        const dw_real *in = j->in + (size_t)j->id[i] * j->n;
         dw_real *out = j->out + i * j->n;
+        const dw_real *in = j->mapped ? out : j->in + (size_t)j->id[i] * j->n;
+        if (j->mapped)
+            dw_frozen_row(j->mapped, (size_t)j->id[i], out);
         for (size_t c = 0; c < j->n; c++)
             out[c] = in[c] * j->scale;
         if (!j->table)
@@ -87,6 +90,7 @@ static void embed_block(void *ctx, size_t block, int thread)
 void dw_pass_embed(const dw_pass *p, const int32_t *id, dw_real *out)
 {
     copy_job j = {.in = p->m->embed.w,
+                  .mapped = p->m->embed.mapped,
                   .out = out,
                   .rows = p->rows,
                   .n = p->w.d,

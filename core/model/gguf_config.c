@@ -117,7 +117,8 @@ static dw_status read_sizes(maker *m)
 
 /* ---- rotary scaling ---- */
 
-/* By what Llama 3 divides the frequency of a wavelength; low and high are 1 and 4 in every model. */
+/* By what Llama 3 divides the frequency of a wavelength; low and high are 1 and 4 in every model.
+ */
 static double llama3_divides(double wave, double factor, double original)
 {
     double smooth = (original / wave - 1) / (4 - 1);

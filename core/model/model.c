@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "model/frozen.h"
 #include "model/source.h"
 
 static void unmap(const dw_model *m, void *p, size_t bytes)
@@ -27,6 +28,7 @@ void dw_model_free(dw_model *m)
 {
     if (!m)
         return;
+    dw_frozen_close(m->frozen);
     unmap_params(m, &m->base);
     unmap_params(m, &m->adapter);
     unmap(m, m->panel_mem, m->panel_bytes);
@@ -127,6 +129,11 @@ size_t dw_model_n_adapter_params(const dw_model *m)
     return count(&m->adapter);
 }
 
+static void hash_values(void *ctx, const dw_real *v, size_t n)
+{
+    dw_sha256_add(ctx, v, n * sizeof *v);
+}
+
 static void hash_params(dw_sha256 *h, const dw_params *p)
 {
     for (size_t i = 0; i < p->n_weight; i++) {
@@ -134,7 +141,10 @@ static void hash_params(dw_sha256 *h, const dw_params *p)
         char head[128];
         int n = snprintf(head, sizeof head, "%s %u %u\n", w->name, w->rows, w->cols);
         dw_sha256_add(h, head, (size_t)n);
-        dw_sha256_add(h, p->w + w->offset, (size_t)w->rows * w->cols * sizeof(dw_real));
+        if (w->mapped)
+            dw_frozen_each(w->mapped, hash_values, h);
+        else
+            hash_values(h, p->w + w->offset, (size_t)w->rows * w->cols);
     }
 }
 

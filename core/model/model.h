@@ -18,10 +18,11 @@
 /* One tensor of the engine. Fused matrices (qkv, gate and up) are one parameter here and several
  * tensors in the file; model/weights maps between the two. */
 typedef struct dw_weight {
-    const char *name;    /* "layers.3.qkv", "embed", "layers.3.lora_a.qkv" */
-    size_t offset;       /* in elements, into the arenas */
-    uint32_t rows, cols; /* cols = 1 for vectors */
-    bool decay;          /* matrices are decayed, norms and biases are not */
+    const char *name;         /* "layers.3.qkv", "embed", "layers.3.lora_a.qkv" */
+    size_t offset;            /* in elements, into the arenas */
+    uint32_t rows, cols;      /* cols = 1 for vectors */
+    bool decay;               /* matrices are decayed, norms and biases are not */
+    struct dw_mapped *mapped; /* NULL, or a frozen matrix that is in no arena (model/frozen.h) */
 } dw_weight;
 
 /* Flat parameter memory: w, and when trainable g (gradients); same offsets everywhere. */
@@ -53,8 +54,15 @@ typedef struct dw_lora_spec {
 
 typedef struct dw_model dw_model;
 
+/* How frozen matrices are kept in memory. SOURCE: those of a bf16 checkpoint as bf16, which loses
+ * no bit, others as float32. BF16 rounds what is more. */
+typedef enum dw_storage { DW_STORE_SOURCE, DW_STORE_F32, DW_STORE_BF16 } dw_storage;
+extern const char *const dw_storage_names[]; /* "source", "float32", "bf16", NULL */
+
 typedef struct dw_model_options {
-    bool trainable;           /* allocate gradients (of the adapter where there is one) */
+    bool trainable; /* allocate gradients (of the adapter where there is one) */
+    bool writable;  /* frozen, but its weights will be overwritten: kept as if it trained */
+    dw_storage storage;
     const dw_lora_spec *lora; /* new adapter on top, or NULL */
     uint64_t seed;            /* of the adapter's or the random model's weights */
     bool no_tokenizer;        /* a missing tokenizer.json is not an error */
@@ -70,7 +78,11 @@ typedef struct dw_model_options {
 /* Opens a Hugging Face folder, a GGUF file (or a folder with one and nothing else), or a PEFT
  * adapter folder (adapter_config.json; its base comes from base_model_name_or_path, relative to the
  * adapter's folder or absolute, else to the working directory). Pickle checkpoints are named and
- * refused. x must outlive the model. */
+ * refused. x must outlive the model.
+ *
+ * A base that does not train stays in the mapped checkpoint: opening reads the small tensors, and a
+ * matrix is read, checked for values that are not finite and packed when a pass first needs it (an
+ * error of that pass). Its files must not change while the model is open. */
 dw_status dw_model_open(const dw_exec *x, const char *dir, const dw_model_options *o,
                         dw_model **out, dw_err *err);
 /* Random weights (normal, std initializer_range) from dir/config.json and a seed. */

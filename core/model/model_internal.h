@@ -20,6 +20,8 @@ typedef struct dw_matrix {
     dw_real *w, *g;
     uint32_t rows, cols;
     dw_panels panels;
+    struct dw_mapped *mapped; /* of a frozen model (frozen.h); then w and g are NULL, and the panels
+                                 may be read after dw_frozen_need */
 } dw_matrix;
 
 /* The four fused matrices of a layer, which are the places of an adapter. */
@@ -68,8 +70,9 @@ struct dw_model {
     bool trainable;
     bool outline; /* w, g and panels are addresses without memory: never to be read */
 
-    dw_params base;    /* base.g: only when trainable and without adapter */
-    dw_params adapter; /* n_weight 0 without adapter */
+    dw_params base;           /* base.g: only when trainable and without adapter */
+    struct dw_frozen *frozen; /* NULL: all of base is in its arena */
+    dw_params adapter;        /* n_weight 0 without adapter */
     bool has_adapter;
     dw_lora_spec lora;
     dw_real lora_scale; /* alpha / rank, or alpha / sqrt(rank) */
@@ -112,9 +115,11 @@ dw_status dw_model_save_talk(const dw_model *m, const char *dir, bool generation
  * what does not fit into memory with the arithmetic. */
 dw_status dw_model_build(const dw_exec *x, const dw_description *d, const dw_model_options *o,
                          dw_model **out, dw_err *err);
-/* The same without memory behind it: sizes for planning. */
-dw_status dw_model_build_outline(const dw_exec *x, const dw_description *d,
-                                 const dw_model_options *o, dw_model **out, dw_err *err);
+/* The same with matrices that stay in a checkpoint, which has been checked against d and belongs to
+ * the model once this has succeeded; c NULL: no such thing. outline: without memory behind it,
+ * sizes for planning. */
+dw_status dw_model_build_from(const dw_exec *x, const dw_description *d, const dw_model_options *o,
+                              dw_checkpoint *c, bool outline, dw_model **out, dw_err *err);
 /* Matrices normal(0, std), norms 1 (0 with norm_unit_offset), biases and the value head 0; the same
  * for a seed whatever the threads. Does not touch the adapter, and does not pack. */
 void dw_model_fill(dw_model *m, uint64_t seed, double std);

@@ -47,7 +47,7 @@ dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t
         }
         put_dims(&list, e->dim, e->n_dim);
         dw_buf_adds(&list, ", wanted ");
-        uint64_t dim[2];
+        uint64_t dim[8] = {0};
         dw_slice_dims(s, dim);
         put_dims(&list, dim, s->n_dim);
     }
@@ -71,6 +71,8 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
                           const dw_params *p, dw_err *err)
 {
     for (size_t i = 0; i < n; i++) {
+        if (p->weight[slice[i].weight].mapped)
+            continue;
         const dw_tensor_entry *e = dw_checkpoint_find(c, slice[i].name);
         dw_real *v = dw_slice_values(p, &slice[i]), sum = 0;
         DW_TRY(dw_slice_read(&slice[i], e, v, err));
@@ -81,8 +83,10 @@ dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t 
         size_t at = 0;
         while (isfinite(v[at]))
             at++;
+        const size_t cols = slice[i].cols; /* the element of the file */
         return dw_fail(err, DW_E_INPUT, "tensor \"%s\" holds %g at element %zu", e->name,
-                       (double)v[at], at);
+                       (double)v[at],
+                       slice[i].transposed ? at % cols * slice[i].rows + at / cols : at);
     }
     return DW_OK;
 }
@@ -393,13 +397,16 @@ static dw_status make(plan *p, dw_model **out, dw_err *err)
         }
     }
     dw_model *m = NULL;
-    dw_status st = p->outline ? dw_model_build_outline(p->x, &p->d, &p->o, &m, err)
-                              : dw_model_build(p->x, &p->d, &p->o, &m, err);
+    const bool frozen = p->c && !p->o.writable && (!p->o.trainable || p->o.lora);
+    dw_status st =
+        dw_model_build_from(p->x, &p->d, &p->o, frozen ? p->c : NULL, p->outline, &m, err);
     if (st < 0) {
         dw_err_prefix(err, "%s", p->dir);
         return st;
     }
     st = fill(m, p, err);
+    if (frozen)
+        p->c = NULL; /* the model's */
     if (st < 0)
         dw_model_free(m);
     else

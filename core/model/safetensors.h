@@ -4,6 +4,7 @@
 #ifndef DW_MODEL_SAFETENSORS_H
 #define DW_MODEL_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -79,6 +80,15 @@ const char *dw_checkpoint_meta(const dw_checkpoint *c, const char *key);
  * DW_E_INPUT for others. out [e->n] */
 dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err);
 
+/* DW_E_INPUT, as dw_tensor_read gives it, for a type that cannot be read. */
+dw_status dw_tensor_readable(const dw_tensor_entry *e, dw_err *err);
+/* Whether single rows of a matrix can be read; and rows row0 .. row0 + n, out [n][dim[1]]. */
+bool dw_tensor_by_rows(const dw_tensor_entry *e);
+dw_status dw_tensor_read_rows(const dw_tensor_entry *e, size_t row0, size_t n, dw_real *out,
+                              dw_err *err);
+/* Tells the system that the tensor's pages of the file will be read soon, or are done with. */
+void dw_tensor_advise(const dw_tensor_entry *e, bool soon);
+
 /* Writing: header first, then data in order (upstream's order: by alignment descending, then name).
  * The caller gives entries with data in dw_real or raw bytes of the target dtype. */
 typedef struct dw_tensor_out dw_tensor_out;
@@ -89,9 +99,9 @@ struct dw_tensor_out {
     dw_dtype dtype; /* to be written */
     uint32_t n_dim;
     uint64_t dim[8];
-    const dw_real *values; /* converted with round to nearest even, or NULL: */
     const void *raw;       /* bytes of dtype already, or NULL: */
-    dw_tensor_fetch fetch; /* called with ctx */
+    const dw_real *values; /* converted with round to nearest even, or NULL: */
+    dw_tensor_fetch fetch; /* called with ctx, converted likewise */
     void *ctx;
 };
 typedef struct dw_meta_pair {

@@ -1,10 +1,13 @@
 /* Number types of checkpoints to and from the engine's: exact on the way in, nearest even on the
  * way out, and NaN payloads survive a round trip. */
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "model/gguf.h"
 #include "model/safetensors_internal.h"
+#include "tensor/bf16.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tensors are read and written as little-endian memory"
@@ -40,16 +43,6 @@ static uint32_t round_bits(uint32_t u, uint32_t drop)
 {
     uint32_t half = 1u << (drop - 1), odd = u >> drop & 1;
     return (u + half - 1 + odd) >> drop;
-}
-
-static uint16_t float_to_bf16(float f)
-{
-    uint32_t u = to_bits(f);
-    if ((u & 0x7fffffff) > 0x7f800000) {
-        uint32_t cut = u >> 16;
-        return (uint16_t)(cut & 0x7f ? cut : cut | 0x40);
-    }
-    return (uint16_t)round_bits(u, 16);
 }
 
 static uint16_t float_to_half(float f)
@@ -98,7 +91,7 @@ static dw_status read_stored(const dw_tensor_entry *e, dw_real *out, dw_err *err
         for (size_t i = 0; i < n; i++) {
             uint16_t h;
             memcpy(&h, p + 2 * i, 2);
-            out[i] = e->dtype == DW_DT_F16 ? dw_st_half(h) : from_bits((uint32_t)h << 16);
+            out[i] = e->dtype == DW_DT_F16 ? dw_st_half(h) : dw_bf16_widen(h);
         }
         return DW_OK;
     case DW_DT_Q8_0:
@@ -145,6 +138,54 @@ dw_status dw_tensor_read(const dw_tensor_entry *e, dw_real *out, dw_err *err)
     return st;
 }
 
+dw_status dw_tensor_readable(const dw_tensor_entry *e, dw_err *err)
+{
+    dw_tensor_entry none = *e;
+    dw_real nothing;
+    none.n = 0;
+    return read_stored(&none, &nothing, err);
+}
+
+bool dw_tensor_by_rows(const dw_tensor_entry *e)
+{
+    if (e->n_dim != 2 || e->stored == DW_STORED_TRANSPOSED)
+        return false;
+    return e->dtype < DW_DT_OTHER || e->dim[1] % dw_quant_block(e->dtype) == 0;
+}
+
+dw_status dw_tensor_read_rows(const dw_tensor_entry *e, size_t row0, size_t n, dw_real *out,
+                              dw_err *err)
+{
+    const size_t cols = (size_t)e->dim[1], bytes = (size_t)(e->bytes / e->dim[0]);
+    dw_tensor_entry some = *e;
+    dw_assert(dw_tensor_by_rows(e) && row0 + n <= e->dim[0]);
+    if (e->stored != DW_STORED_PAIRS) {
+        some.data += row0 * bytes;
+        some.n = (uint64_t)n * cols;
+        DW_TRY(read_stored(&some, out, err));
+        for (size_t i = 0; e->stored == DW_STORED_PLUS_ONE && i < some.n; i++)
+            out[i] -= 1;
+        return DW_OK;
+    }
+    const size_t head = (size_t)e->dim[0] / e->heads, half = head / 2;
+    for (size_t r = row0; r < row0 + n; r++, out += cols) {
+        const size_t in = r % head; /* row i of half k is stored as row 2 i + k */
+        some.data = e->data + (r - in + in % half * 2 + in / half) * bytes;
+        some.n = cols;
+        DW_TRY(read_stored(&some, out, err));
+    }
+    return DW_OK;
+}
+
+void dw_tensor_advise(const dw_tensor_entry *e, bool soon)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)e->data;
+    const uintptr_t first = soon ? at / page * page : (at + page - 1) / page * page;
+    const uintptr_t end = (at + e->bytes) / page * page;
+    if (first < end) /* only advice: what fails changes nothing */
+        (void)madvise((void *)first, end - first, soon ? MADV_WILLNEED : MADV_DONTNEED);
+}
+
 void dw_st_encode(dw_dtype dtype, const dw_real *in, size_t n, unsigned char *out)
 {
     for (size_t i = 0; i < n; i++) {
@@ -156,7 +197,7 @@ void dw_st_encode(dw_dtype dtype, const dw_real *in, size_t n, unsigned char *ou
             memcpy(out + 8 * i, &f, 8);
         } else {
             uint16_t h =
-                dtype == DW_DT_F16 ? float_to_half((float)in[i]) : float_to_bf16((float)in[i]);
+                dtype == DW_DT_F16 ? float_to_half((float)in[i]) : dw_bf16_round((float)in[i]);
             memcpy(out + 2 * i, &h, 2);
         }
     }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "model/frozen.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -74,22 +75,22 @@ dw_status dw_source_copy_files(const char *from, const char *to, bool tokenizer_
 
 /* ---- merging ---- */
 
-/* One tensor that is not in memory as the file has it: with its adapter added, or turned, or both.
- * Shared buffer, filled when the writer asks. */
+/* One tensor that is not in memory as the file will have it: in the checkpoint still, with its
+ * adapter added, turned, or all of it. Shared buffer, filled when the writer asks. */
 typedef struct merge {
     const dw_model *m;
     const dw_slice *slice;
     const dw_lora_site *site; /* NULL: no adapter */
     uint32_t nth;             /* target within the site */
-    dw_real **buffer;
+    dw_real **buffer;         /* [rows + 1][cols], then [cols][rows] where it is turned */
 } merge;
 
-static const dw_real *add_adapter(const merge *g, dw_real *out)
+/* out = w plus the adapter; out may be w, and has room for a row more. */
+static const dw_real *add_adapter(const merge *g, const dw_real *w, dw_real *out)
 {
-    const dw_real *w = dw_slice_values(&g->m->base, g->slice);
     uint32_t rank = g->m->lora.rank, cols = g->slice->cols;
     const dw_real *a = g->site->a.w + (size_t)g->nth * rank * cols, *b = g->site->b[g->nth].w;
-    dw_real *delta = out + (size_t)g->slice->rows * cols; /* one row more */
+    dw_real *delta = out + (size_t)g->slice->rows * cols;
     for (uint32_t i = 0; i < g->slice->rows; i++) {
         memset(delta, 0, cols * sizeof *delta);
         for (uint32_t r = 0; r < rank; r++) {
@@ -107,12 +108,18 @@ static const dw_real *fetch_merged(void *ctx, const dw_tensor_out *t)
 {
     const merge *g = ctx;
     const dw_slice *s = g->slice;
-    dw_real *turned = *g->buffer; /* [rows][cols], then [rows + 1][cols] */
-    dw_real *merged = s->transposed ? turned + (size_t)s->rows * s->cols : turned;
-    const dw_real *w =
-        g->site ? add_adapter(g, merged) : (const dw_real *)dw_slice_values(&g->m->base, s);
+    const dw_mapped *mapped = g->m->base.weight[s->weight].mapped;
+    dw_real *own = *g->buffer;
+    const dw_real *w = own;
+    if (mapped)
+        dw_frozen_slice(mapped, s, own);
+    else
+        w = dw_slice_values(&g->m->base, s);
+    if (g->site)
+        w = add_adapter(g, w, own);
     if (!s->transposed)
         return w;
+    dw_real *turned = own + ((size_t)s->rows + 1) * s->cols;
     dw_slice_turn(w, s->rows, s->cols, turned);
     return turned;
 }
@@ -120,7 +127,7 @@ static const dw_real *fetch_merged(void *ctx, const dw_tensor_out *t)
 static size_t merge_room(const merge *g)
 {
     size_t n = (size_t)g->slice->rows * g->slice->cols;
-    return (g->site ? n + g->slice->cols : 0) + (g->slice->transposed ? n : 0);
+    return n + g->slice->cols + (g->slice->transposed ? n : 0);
 }
 
 /* The adapter of a matrix: the target whose rows of the fused parameter these are. */
@@ -168,6 +175,14 @@ static uint64_t bytes_of(const dw_tensor_out *t)
     return n;
 }
 
+/* What nothing changes is written from the mapped file, byte for byte. */
+static void take_raw(const dw_model *m, const dw_slice *s, dw_tensor_out *t)
+{
+    const dw_tensor_entry *e = m->frozen ? dw_checkpoint_find(m->frozen->c, s->name) : NULL;
+    if (e && e->dtype == t->dtype && e->stored == DW_STORED_PLAIN)
+        t->raw = e->data;
+}
+
 /* All tensors of the folder, in the order of transformers, then what the computation ignored. */
 size_t dw_source_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_real **buffer,
                          dw_tensor_out **out)
@@ -177,19 +192,23 @@ size_t dw_source_tensors(dw_arena *a, const dw_model *m, dw_save_dtype want, dw_
     size_t merged = 0;
     for (size_t i = 0; i < s->n_slice; i++) {
         const dw_slice *x = &s->slice[i];
+        const bool own_score = m->has_adapter && dw_names_is_score(x->name);
         merge g = {.m = m, .slice = x, .buffer = buffer};
         t[i] = (dw_tensor_out){
             .name = x->name, .dtype = wanted_dtype(want, s->dtype[i]), .n_dim = x->n_dim};
         dw_slice_dims(x, t[i].dim);
-        if (find_site(m, x, &g) || x->transposed) {
+        const bool merged_too = find_site(m, x, &g);
+        if (merged_too || x->transposed || m->base.weight[x->weight].mapped) {
             merged = merge_room(&g) > merged ? merge_room(&g) : merged;
             t[i].ctx = memcpy(dw_arena_alloc(a, sizeof g), &g, sizeof g);
             t[i].fetch = fetch_merged;
         } else {
             t[i].values = dw_slice_values(&m->base, x);
-            if (m->has_adapter && dw_names_is_score(x->name)) /* the adapter's own */
+            if (own_score) /* the adapter's own */
                 t[i].values = x->n_dim == 2 ? m->adapter_score.w.w : m->adapter_score.bias.w;
         }
+        if (!merged_too && !own_score)
+            take_raw(m, x, &t[i]);
     }
     if (s->n_extra)
         memcpy(t + s->n_slice, s->extra, s->n_extra * sizeof *t);
@@ -282,11 +301,34 @@ static dw_status check_not_source(const dw_model *m, const char *dir, dw_err *er
     return DW_OK;
 }
 
+/* The tokenizer's files that were made of a GGUF file's metadata. */
+static dw_status put_made(const dw_source *s, const char *dir, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_status st = DW_OK;
+    if (s->tokenizer.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer.json"), s->tokenizer.ptr,
+                           s->tokenizer.len, err);
+    if (st == DW_OK && s->tokenizer_config.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer_config.json"), s->tokenizer_config.ptr,
+                           s->tokenizer_config.len, err);
+    dw_arena_finish(&a);
+    return st;
+}
+
+dw_status dw_source_put_words(const dw_model *m, const char *dir, dw_err *err)
+{
+    if (dw_dir_exists(m->source->tokenizer_dir))
+        DW_TRY(dw_source_copy_files(m->source->tokenizer_dir, dir, true, err));
+    return put_made(m->source, dir, err);
+}
+
 dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype dtype,
                                uint64_t shard_bytes, dw_err *err)
 {
     dw_assert(m->source && !m->outline);
     DW_TRY(check_not_source(m, dir, err));
+    DW_TRY(dw_frozen_check(m, err));
     dw_arena a = {0};
     dw_buf config = {0};
     dw_real *buffer = NULL;
@@ -298,16 +340,12 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
         st = dw_file_write(dw_path_join(&a, dir, "config.json"), config.ptr, config.len, err);
     if (st == DW_OK)
         st = dw_heads_save_value(m, dir, err);
-    if (st == DW_OK && m->source->tokenizer.len)
-        st = dw_file_write(dw_path_join(&a, dir, "tokenizer.json"), m->source->tokenizer.ptr,
-                           m->source->tokenizer.len, err);
-    if (st == DW_OK && m->source->tokenizer_config.len)
-        st = dw_file_write(dw_path_join(&a, dir, "tokenizer_config.json"),
-                           m->source->tokenizer_config.ptr, m->source->tokenizer_config.len, err);
     if (st == DW_OK && dw_dir_exists(m->dir))
         st = dw_source_copy_files(m->dir, dir, false, err);
     if (st == DW_OK && strcmp(m->source->tokenizer_dir, m->dir) != 0)
-        st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+        st = dw_source_put_words(m, dir, err);
+    else if (st == DW_OK)
+        st = put_made(m->source, dir, err);
     if (st == DW_OK)
         st = dw_model_save_talk(m, dir, true, err);
     dw_free(buffer);

@@ -34,7 +34,7 @@ dw_status dw_adapter_read(dw_model *m, const char *dir, bool head, dw_err *err);
 typedef bool (*dw_tensor_ignore)(const dw_tensor_entry *e, void *ctx);
 dw_status dw_weights_check(const dw_checkpoint *c, const dw_slice *slice, size_t n,
                            const char *what, dw_tensor_ignore ignore, void *ctx, dw_err *err);
-/* Reads every slice into p->w; a value that is not finite is refused. */
+/* Reads every slice that belongs into p->w; a value that is not finite is refused. */
 dw_status dw_weights_read(const dw_checkpoint *c, const dw_slice *slice, size_t n,
                           const dw_params *p, dw_err *err);
 /* ---- heads.c ---- */
@@ -62,5 +62,7 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
 void dw_source_put_config(dw_arena *a, dw_buf *b, const dw_model *m, dw_save_dtype want);
 /* Copies the files of `from` that are neither weights nor config.json. */
 dw_status dw_source_copy_files(const char *from, const char *to, bool tokenizer_only, dw_err *err);
+/* The tokenizer's files of a model's source, or those made of a GGUF file's metadata. */
+dw_status dw_source_put_words(const dw_model *m, const char *dir, dw_err *err);
 
 #endif

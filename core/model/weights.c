@@ -107,7 +107,7 @@ static void place(layout *l, const char *name, uint64_t rows, uint64_t cols, boo
     }
     dw_params *p = l->p;
     DW_GROW(p->weight, p->n_weight, l->cap);
-    p->weight[p->n_weight++] = (dw_weight){name, p->n, (uint32_t)rows, (uint32_t)cols, decay};
+    p->weight[p->n_weight++] = (dw_weight){name, p->n, (uint32_t)rows, (uint32_t)cols, decay, NULL};
     p->n = (size_t)end;
 }
 

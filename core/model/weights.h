@@ -43,8 +43,10 @@ void dw_names_find_prefix(const dw_checkpoint *c, dw_description *d);
 const char *dw_names_score(const dw_description *d);
 /* A tensor of the score head, of a model or of an adapter. */
 bool dw_names_is_score(const char *name);
+/* Of a parameter in the arena. */
 static inline dw_real *dw_slice_values(const dw_params *p, const dw_slice *s)
 {
+    dw_assert(!p->weight[s->weight].mapped);
     return p->w + p->weight[s->weight].offset + (size_t)s->row0 * s->cols;
 }
 

@@ -138,8 +138,8 @@ static void to_hidden(const chunk_job *j, dw_real *d)
 {
     const dw_head_spec *h = &j->c->mine.h;
     for (size_t v = 0; v < h->vocab; v += DW_HEAD_BLOCK)
-        dw_linear_backward_input(j->x, j->s->z + v, h->vocab, j->rows, h->w_rows + v * h->d, h->d,
-                                 dw_min_size(DW_HEAD_BLOCK, h->vocab - v), h->d, d, h->d, v > 0);
+        dw_panels_backward_input(j->x, j->s->z + v, h->vocab, j->rows, h->w, v,
+                                 dw_min_size(DW_HEAD_BLOCK, h->vocab - v), d, h->d, v > 0);
 }
 
 dw_status dw_divergence_forward(const dw_exec *x, const dw_divergence_call *c, dw_head_mode mode,

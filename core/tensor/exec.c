@@ -87,7 +87,7 @@ void dw_exec_describe(char *out, size_t n)
     dw_gemm_describe(out, n);
 }
 
-void *dw_tensor_map(size_t bytes)
+void *dw_tensor_reserve(size_t bytes)
 {
     if (bytes == 0)
         bytes = 1;
@@ -95,7 +95,14 @@ void *dw_tensor_map(size_t bytes)
     if (p == MAP_FAILED)
         return NULL;
     (void)madvise(p, bytes, MADV_HUGEPAGE);
-    memset(p, 0, bytes);
+    return p;
+}
+
+void *dw_tensor_map(size_t bytes)
+{
+    void *p = dw_tensor_reserve(bytes);
+    if (p != NULL)
+        memset(p, 0, bytes);
     return p;
 }
 

@@ -26,6 +26,8 @@ const char *const *dw_exec_kernel_names(void); /* those this CPU can run, NULL-t
 /* Page-aligned memory for tensors: mmap with huge pages, touched at once, zeroed. NULL when there
  * is none. */
 void *dw_tensor_map(size_t bytes);
+/* The same, not touched: pages come when they are written. */
+void *dw_tensor_reserve(size_t bytes);
 void dw_tensor_unmap(void *p, size_t bytes);
 
 #endif

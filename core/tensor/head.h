@@ -25,9 +25,8 @@ typedef struct dw_head_pair {
 } dw_head_pair;
 
 typedef struct dw_head_spec {
-    const dw_panels *w;    /* packed [vocab][d] */
-    const dw_real *w_rows; /* the same matrix unpacked, for backward */
-    const dw_real *bias;   /* [vocab] or NULL */
+    const dw_panels *w;  /* packed [vocab][d] */
+    const dw_real *bias; /* [vocab] or NULL */
     size_t vocab, d;
     dw_real softcap;    /* 0: none; else cap * tanh(logit / cap) before the temperature */
     double temperature; /* > 0 */

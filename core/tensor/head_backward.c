@@ -110,8 +110,8 @@ static void chunk_block(backward_job *j, size_t block, dw_real *d_w, dw_real *d_
         j->logits += j->begin * s->n_rows + j->row0 * j->n;
     size_t columns = dw_div_up(j->n, TASK_COLUMNS);
     dw_pool_run(j->x->pool, j->n_row_block * columns, differentiate_task, j);
-    dw_linear_backward_input(j->x, j->logits, j->n, j->rows, j->h->w_rows + j->begin * d, d, j->n,
-                             d, s->grad + j->row0 * d, d, block > 0);
+    dw_panels_backward_input(j->x, j->logits, j->n, j->rows, j->h->w, j->begin, j->n,
+                             s->grad + j->row0 * d, d, block > 0);
     if (d_w != NULL)
         dw_linear_backward_weight(j->x, j->logits, j->n, s->hidden + j->row0 * d, d, j->rows, j->n,
                                   d, 1, d_w + j->begin * d, d);
@@ -120,6 +120,18 @@ static void chunk_block(backward_job *j, size_t block, dw_real *d_w, dw_real *d_
 }
 
 /* ---- frozen head ---- */
+
+/* out[d] += factor * a row of the head. */
+static void add_row(const backward_job *j, size_t row, dw_real factor, dw_real *out)
+{
+    enum { PIECE = 512 };
+    dw_real w[PIECE];
+    for (size_t c = 0; c < j->h->d; c += PIECE) {
+        const size_t n = dw_min_size(PIECE, j->h->d - c);
+        dw_panels_row(j->h->w, row, c, n, w);
+        j->x->kernels->axpy(factor, w, out + c, n);
+    }
+}
 
 static void scale_task(void *ctx, size_t task, int thread)
 {
@@ -140,8 +152,7 @@ static void scale_task(void *ctx, size_t task, int thread)
                                 s->mean + (s->m_weight != NULL ? r * d : 0), out, d);
         for (size_t p = s->first[r]; j->d_logp != NULL && p < s->first[r + 1]; p++) {
             dw_real slope = j->h->softcap != 0 ? dw_head_cap_slope(j->h, s->pick[p]) : 1;
-            j->x->kernels->axpy((dw_real)(j->d_logp[p] * inverse) * slope,
-                                j->h->w_rows + (size_t)j->pair[p].target * d, out, d);
+            add_row(j, (size_t)j->pair[p].target, (dw_real)(j->d_logp[p] * inverse) * slope, out);
         }
     }
 }

@@ -111,7 +111,7 @@ static void finish_task(void *ctx, size_t task, int thread)
 static void add_block(const jacobian_job *j, const dw_real *weight, dw_real *sum)
 {
     size_t d = j->h->d;
-    dw_linear_backward_input(j->x, weight, j->n, j->rows, j->h->w_rows + j->begin * d, d, j->n, d,
+    dw_panels_backward_input(j->x, weight, j->n, j->rows, j->h->w, j->begin, j->n,
                              sum + j->row0 * d, d, j->block > 0);
 }
 
@@ -119,7 +119,7 @@ static void add_block(const jacobian_job *j, const dw_real *weight, dw_real *sum
 static void common_mean(const dw_exec *x, const dw_head_spec *h, dw_real *mean)
 {
     memset(mean, 0, h->d * sizeof *mean);
-    dw_linear_backward_bias(x, h->w_rows, h->d, h->vocab, h->d, mean);
+    dw_panels_sum(x, h->w, mean);
     for (size_t i = 0; i < h->d; i++)
         mean[i] /= (dw_real)h->vocab;
 }

@@ -44,8 +44,8 @@ void dw_head_product(const dw_exec *x, const dw_head_spec *h, const dw_real *hid
     if (h->bias != NULL)
         for (size_t r = 0; r < rows; r++)
             memcpy(logits + r * ld_logits, h->bias + column, n * sizeof *logits);
-    x->kernels->product(hidden, ld, rows, h->d, (const dw_real *)h->w->data + column * h->d, n,
-                        logits, ld_logits, h->bias != NULL);
+    dw_panels_product(x->kernels, h->w, column, hidden, ld, rows, n, logits, ld_logits,
+                      h->bias != NULL);
     if (h->softcap != 0)
         for (size_t r = 0; r < rows; r++)
             for (size_t i = 0; i < n; i++) {

@@ -5,7 +5,7 @@
 
 #include "base/size.h"
 #include "tensor/head.h"
-#include "tensor/kernels.h"
+#include "tensor/panels.h"
 
 /* A row is read in units: sums run in fixed lanes inside one, units merge in order inside a block,
  * blocks in order. */

@@ -21,17 +21,33 @@ static bool supported(void)
 enum { ROWS = 6, PANELS = 4, HALVES = 2 }; /* of the largest tiles; two vectors make a panel */
 
 #define TILE_ARGS                                                                                  \
-    const float *a, size_t lda, size_t k, const float *b, size_t ldb, float *c, size_t ldc, bool acc
+    const float *a, size_t lda, size_t k, const void *b, size_t ldb, float *c, size_t ldc, bool acc
+
+/* Eight weights of a panel from element i on; `half`: of bf16. */
+INLINE __m256 load8(const bool half, const void *b, size_t i)
+{
+    if (!half)
+        return _mm256_loadu_ps((const float *)b + i);
+    const __m128i h = _mm_loadu_si128((const __m128i *)(const void *)((const uint16_t *)b + i));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
+}
+
+/* Element i of panels of either type. */
+INLINE const void *at(const bool half, const void *b, size_t i)
+{
+    return (const char *)b + i * (half ? sizeof(uint16_t) : sizeof(float));
+}
 
 /* One step along k of the tile below. Two addresses with multiples of lda reach all six rows. */
-INLINE void tile_step(const int rows, const int panels, const float *a, const float *a3, size_t lda,
-                      const float *b, size_t ldb, __m256 s[ROWS][PANELS * HALVES])
+INLINE void tile_step(const bool half, const int rows, const int panels, const float *a,
+                      const float *a3, size_t lda, const void *b, size_t ldb,
+                      __m256 s[ROWS][PANELS * HALVES])
 {
     const int vectors = panels * HALVES;
     __m256 v[PANELS * HALVES];
     UNROLL
     for (int p = 0; p < vectors; p++)
-        v[p] = _mm256_loadu_ps(b + p / HALVES * ldb + p % HALVES * 8);
+        v[p] = load8(half, b, (size_t)(p / HALVES) * ldb + (size_t)(p % HALVES) * 8);
     UNROLL
     for (int r = 0; r < rows; r++) {
         const __m256 x = _mm256_broadcast_ss(r < 3 ? a + r * lda : a3 + (r - 3) * lda);
@@ -43,7 +59,7 @@ INLINE void tile_step(const int rows, const int panels, const float *a, const fl
 
 /* `rows` x `panels` x 2 accumulators. Rows and panels are constants where this is inlined, and
  * every loop over them is unrolled, or the accumulators would live in memory at half the speed. */
-INLINE void tile(const int rows, const int panels, TILE_ARGS)
+INLINE void tile(const bool half, const int rows, const int panels, TILE_ARGS)
 {
     __m256 s[ROWS][PANELS * HALVES];
     const int vectors = panels * HALVES;
@@ -55,8 +71,8 @@ INLINE void tile(const int rows, const int panels, TILE_ARGS)
     for (int p = 0; p < vectors; p++)
         s[r][p] = acc ? _mm256_loadu_ps(c + r * ldc + p * 8) : _mm256_setzero_ps();
     /* Not unrolled: gcc would spill. */
-    for (size_t i = 0; i < k; i++, a++, a3++, b += 16)
-        tile_step(rows, panels, a, a3, lda, b, ldb, s);
+    for (size_t i = 0; i < k; i++, a++, a3++, b = at(half, b, 16))
+        tile_step(half, rows, panels, a, a3, lda, b, ldb, s);
     UNROLL
     for (int r = 0; r < rows; r++)
         UNROLL
@@ -68,7 +84,11 @@ typedef void tile_fn(TILE_ARGS);
 #define TILE(r, p)                                                                                 \
     static void tile##r##x##p(TILE_ARGS)                                                           \
     {                                                                                              \
-        tile(r, p, a, lda, k, b, ldb, c, ldc, acc);                                                \
+        tile(false, r, p, a, lda, k, b, ldb, c, ldc, acc);                                         \
+    }                                                                                              \
+    static void half##r##x##p(TILE_ARGS)                                                           \
+    {                                                                                              \
+        tile(true, r, p, a, lda, k, b, ldb, c, ldc, acc);                                          \
     }
 TILE(1, 1)
 TILE(2, 1)
@@ -80,55 +100,87 @@ TILE(1, 4)
 TILE(2, 2)
 TILE(3, 2)
 
-/* By number of rows: over one panel, and over as many as the registers hold. */
+/* By number of rows: over one panel, and over as many as the registers hold; of floats, of bf16. */
 static const struct {
     tile_fn *one, *many;
     size_t panels;
-} tiles[ROWS + 1] = {
-    {NULL, NULL, 0},       {tile1x1, tile1x4, 4}, {tile2x1, tile2x2, 2}, {tile3x1, tile3x2, 2},
-    {tile4x1, tile4x1, 1}, {tile5x1, tile5x1, 1}, {tile6x1, tile6x1, 1},
+} tiles[2][ROWS + 1] = {
+    {{NULL, NULL, 0},
+     {tile1x1, tile1x4, 4},
+     {tile2x1, tile2x2, 2},
+     {tile3x1, tile3x2, 2},
+     {tile4x1, tile4x1, 1},
+     {tile5x1, tile5x1, 1},
+     {tile6x1, tile6x1, 1}},
+    {{NULL, NULL, 0},
+     {half1x1, half1x4, 4},
+     {half2x1, half2x2, 2},
+     {half3x1, half3x2, 2},
+     {half4x1, half4x1, 1},
+     {half5x1, half5x1, 1},
+     {half6x1, half6x1, 1}},
 };
 
 /* The last panel when it is cut: through a full tile on the stack. */
-static void cut_panel(const float *a, size_t lda, size_t rows, size_t k, const float *b, size_t n,
-                      float *c, size_t ldc, bool acc)
+static void cut_panel(bool half, const float *a, size_t lda, size_t rows, size_t k, const void *b,
+                      size_t n, float *c, size_t ldc, bool acc)
 {
     float t[ROWS * 16] = {0};
     if (acc)
         for (size_t r = 0; r < rows; r++)
             memcpy(t + r * 16, c + r * ldc, n * sizeof *t);
-    tiles[rows].one(a, lda, k, b, 0, t, 16, acc);
+    tiles[half][rows].one(a, lda, k, b, 0, t, 16, acc);
     for (size_t r = 0; r < rows; r++)
         memcpy(c + r * ldc, t + r * 16, n * sizeof *t);
 }
 
 /* At most ROWS rows against all panels. */
-static void few_rows(const float *a, size_t lda, size_t rows, size_t k, const float *b,
+static void few_rows(bool half, const float *a, size_t lda, size_t rows, size_t k, const void *b,
                      size_t n_out, float *c, size_t ldc, bool acc)
 {
-    size_t j = 0, step = 16 * tiles[rows].panels;
+    size_t j = 0, step = 16 * tiles[half][rows].panels;
     for (; j + step <= n_out; j += step)
-        tiles[rows].many(a, lda, k, b + j * k, 16 * k, c + j, ldc, acc);
+        tiles[half][rows].many(a, lda, k, at(half, b, j * k), 16 * k, c + j, ldc, acc);
     for (; j + 16 <= n_out; j += 16)
-        tiles[rows].one(a, lda, k, b + j * k, 0, c + j, ldc, acc);
+        tiles[half][rows].one(a, lda, k, at(half, b, j * k), 0, c + j, ldc, acc);
     if (j < n_out)
-        cut_panel(a, lda, rows, k, b + j * k, n_out - j, c + j, ldc, acc);
+        cut_panel(half, a, lda, rows, k, at(half, b, j * k), n_out - j, c + j, ldc, acc);
+}
+
+INLINE void any_product(const bool half, const float *a, size_t lda, size_t rows, size_t k,
+                        const void *panels, size_t n_out, float *c, size_t ldc, bool acc)
+{
+    const size_t full = rows / ROWS * ROWS;
+    /* Panel by panel, so that one stays in cache while the rows go by. */
+    for (size_t j = 0; j < n_out; j += 16) {
+        const void *b = at(half, panels, j * k);
+        for (size_t i = 0; i < full; i += ROWS)
+            if (n_out - j >= 16)
+                (half ? half6x1 : tile6x1)(a + i * lda, lda, k, b, 0, c + i * ldc + j, ldc, acc);
+            else
+                cut_panel(half, a + i * lda, lda, ROWS, k, b, n_out - j, c + i * ldc + j, ldc, acc);
+    }
+    if (full < rows)
+        few_rows(half, a + full * lda, lda, rows - full, k, panels, n_out, c + full * ldc, ldc,
+                 acc);
 }
 
 static void product(const float *a, size_t lda, size_t rows, size_t k, const float *panels,
                     size_t n_out, float *c, size_t ldc, bool acc)
 {
-    const size_t full = rows / ROWS * ROWS;
-    /* Panel by panel, so that one stays in cache while the rows go by. */
-    for (size_t j = 0; j < n_out; j += 16)
-        for (size_t i = 0; i < full; i += ROWS)
-            if (n_out - j >= 16)
-                tile6x1(a + i * lda, lda, k, panels + j * k, 0, c + i * ldc + j, ldc, acc);
-            else
-                cut_panel(a + i * lda, lda, ROWS, k, panels + j * k, n_out - j, c + i * ldc + j,
-                          ldc, acc);
-    if (full < rows)
-        few_rows(a + full * lda, lda, rows - full, k, panels, n_out, c + full * ldc, ldc, acc);
+    any_product(false, a, lda, rows, k, panels, n_out, c, ldc, acc);
+}
+
+static void product_bf16(const float *a, size_t lda, size_t rows, size_t k, const uint16_t *panels,
+                         size_t n_out, float *c, size_t ldc, bool acc)
+{
+    any_product(true, a, lda, rows, k, panels, n_out, c, ldc, acc);
+}
+
+static void widen(const uint16_t *in, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i += 8)
+        _mm256_storeu_ps(out + i, load8(true, in, i));
 }
 
 /* ---- exponentials ---- */
@@ -256,6 +308,8 @@ const struct dw_kernels dw_kernels_avx2 = {
     .name = "avx2",
     .supported = supported,
     .product = product,
+    .product_bf16 = product_bf16,
+    .widen = widen,
     .vexp = vexp,
     .vmax = vmax,
     .axpy = axpy,

@@ -23,11 +23,26 @@ static bool supported(void)
 enum { ROWS = 8, PANELS = 4 }; /* of the largest tiles: 8 x 3 and 6 x 4 vectors */
 
 #define TILE_ARGS                                                                                  \
-    const float *a, size_t lda, size_t k, const float *b, size_t ldb, float *c, size_t ldc, bool acc
+    const float *a, size_t lda, size_t k, const void *b, size_t ldb, float *c, size_t ldc, bool acc
+
+/* Sixteen weights of a panel from element i on; `half`: of bf16. */
+INLINE __m512 load16(const bool half, const void *b, size_t i)
+{
+    if (!half)
+        return _mm512_loadu_ps((const float *)b + i);
+    const __m256i h = _mm256_loadu_si256((const __m256i *)(const void *)((const uint16_t *)b + i));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+/* Element i of panels of either type. */
+INLINE const void *at(const bool half, const void *b, size_t i)
+{
+    return (const char *)b + i * (half ? sizeof(uint16_t) : sizeof(float));
+}
 
 /* `rows` x `panels` accumulators, one vector each. Both are constants where this is inlined, and
  * every loop over them is unrolled, or the accumulators would live in memory. */
-INLINE void tile(const int rows, const int panels, TILE_ARGS)
+INLINE void tile(const bool half, const int rows, const int panels, TILE_ARGS)
 {
     __m512 s[ROWS][PANELS];
     UNROLL
@@ -39,7 +54,7 @@ INLINE void tile(const int rows, const int panels, TILE_ARGS)
         __m512 v[PANELS];
         UNROLL
         for (int p = 0; p < panels; p++)
-            v[p] = _mm512_loadu_ps(b + p * ldb + i * 16);
+            v[p] = load16(half, b, (size_t)p * ldb + i * 16);
         UNROLL
         for (int r = 0; r < rows; r++) {
             const __m512 x = _mm512_set1_ps(a[r * lda + i]);
@@ -59,7 +74,11 @@ typedef void tile_fn(TILE_ARGS);
 #define TILE(r, p)                                                                                 \
     static void tile##r##x##p(TILE_ARGS)                                                           \
     {                                                                                              \
-        tile(r, p, a, lda, k, b, ldb, c, ldc, acc);                                                \
+        tile(false, r, p, a, lda, k, b, ldb, c, ldc, acc);                                         \
+    }                                                                                              \
+    static void half##r##x##p(TILE_ARGS)                                                           \
+    {                                                                                              \
+        tile(true, r, p, a, lda, k, b, ldb, c, ldc, acc);                                          \
     }
 #define TILES(r) TILE(r, 1) TILE(r, 2) TILE(r, 3)
 TILES(1)
@@ -77,56 +96,71 @@ TILE(4, 4)
 TILE(5, 4)
 TILE(6, 4)
 
-/* By rows and panels; 7 x 4 and 8 x 4 do not fit the registers. */
-#define ROW_OF(r) NULL, tile##r##x1, tile##r##x2, tile##r##x3
-static tile_fn *const tiles[ROWS + 1][PANELS + 1] = {
-    {NULL},
-    {ROW_OF(1), tile1x4},
-    {ROW_OF(2), tile2x4},
-    {ROW_OF(3), tile3x4},
-    {ROW_OF(4), tile4x4},
-    {ROW_OF(5), tile5x4},
-    {ROW_OF(6), tile6x4},
-    {ROW_OF(7), NULL},
-    {ROW_OF(8), NULL},
-};
+/* By rows and panels, of floats and of bf16; 7 x 4 and 8 x 4 do not fit the registers. */
+#define ROW_OF(t, r) NULL, t##r##x1, t##r##x2, t##r##x3
+#define TILES_OF(t)                                                                                \
+    {                                                                                              \
+        {NULL}, {ROW_OF(t, 1), t##1x4}, {ROW_OF(t, 2), t##2x4}, {ROW_OF(t, 3), t##3x4},            \
+            {ROW_OF(t, 4), t##4x4}, {ROW_OF(t, 5), t##5x4}, {ROW_OF(t, 6), t##6x4},                \
+            {ROW_OF(t, 7), NULL}, {ROW_OF(t, 8), NULL},                                            \
+    }
+static tile_fn *const tiles[2][ROWS + 1][PANELS + 1] = {TILES_OF(tile), TILES_OF(half)};
 
 /* The last panel when it is cut: through a full tile on the stack. */
-static void cut_panel(const float *a, size_t lda, size_t rows, size_t k, const float *b, size_t n,
-                      float *c, size_t ldc, bool acc)
+static void cut_panel(bool half, const float *a, size_t lda, size_t rows, size_t k, const void *b,
+                      size_t n, float *c, size_t ldc, bool acc)
 {
     float t[ROWS * 16] = {0};
     if (acc)
         for (size_t r = 0; r < rows; r++)
             memcpy(t + r * 16, c + r * ldc, n * sizeof *t);
-    tiles[rows][1](a, lda, k, b, 0, t, 16, acc);
+    tiles[half][rows][1](a, lda, k, b, 0, t, 16, acc);
     for (size_t r = 0; r < rows; r++)
         memcpy(c + r * ldc, t + r * 16, n * sizeof *t);
 }
 
 /* All rows against `panels` whole panels: these stay in cache while the rows go by. */
-static void panel_group(const float *a, size_t lda, size_t rows, size_t k, const float *b,
+static void panel_group(bool half, const float *a, size_t lda, size_t rows, size_t k, const void *b,
                         size_t panels, float *c, size_t ldc, bool acc)
 {
     for (size_t i = 0; i < rows; i += ROWS) {
         size_t n = rows - i < ROWS ? rows - i : ROWS;
-        tiles[n][panels](a + i * lda, lda, k, b, 16 * k, c + i * ldc, ldc, acc);
+        tiles[half][n][panels](a + i * lda, lda, k, b, 16 * k, c + i * ldc, ldc, acc);
     }
+}
+
+static void any_product(bool half, const float *a, size_t lda, size_t rows, size_t k,
+                        const void *panels, size_t n_out, float *c, size_t ldc, bool acc)
+{
+    const size_t whole = n_out / 16, most = rows <= 6 ? 4 : 3;
+    for (size_t p = 0; p < whole;) {
+        size_t n = whole - p < most ? whole - p : most;
+        panel_group(half, a, lda, rows, k, at(half, panels, p * 16 * k), n, c + p * 16, ldc, acc);
+        p += n;
+    }
+    if (n_out % 16 != 0)
+        for (size_t i = 0; i < rows; i += ROWS)
+            cut_panel(half, a + i * lda, lda, rows - i < ROWS ? rows - i : ROWS, k,
+                      at(half, panels, whole * 16 * k), n_out % 16, c + i * ldc + whole * 16, ldc,
+                      acc);
 }
 
 static void product(const float *a, size_t lda, size_t rows, size_t k, const float *panels,
                     size_t n_out, float *c, size_t ldc, bool acc)
 {
-    const size_t whole = n_out / 16, most = rows <= 6 ? 4 : 3;
-    for (size_t p = 0; p < whole;) {
-        size_t n = whole - p < most ? whole - p : most;
-        panel_group(a, lda, rows, k, panels + p * 16 * k, n, c + p * 16, ldc, acc);
-        p += n;
-    }
-    if (n_out % 16 != 0)
-        for (size_t i = 0; i < rows; i += ROWS)
-            cut_panel(a + i * lda, lda, rows - i < ROWS ? rows - i : ROWS, k,
-                      panels + whole * 16 * k, n_out % 16, c + i * ldc + whole * 16, ldc, acc);
+    any_product(false, a, lda, rows, k, panels, n_out, c, ldc, acc);
+}
+
+static void product_bf16(const float *a, size_t lda, size_t rows, size_t k, const uint16_t *panels,
+                         size_t n_out, float *c, size_t ldc, bool acc)
+{
+    any_product(true, a, lda, rows, k, panels, n_out, c, ldc, acc);
+}
+
+static void widen(const uint16_t *in, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i += 16)
+        _mm512_storeu_ps(out + i, load16(true, in, i));
 }
 
 /* ---- exponentials ---- */
@@ -240,6 +274,8 @@ const struct dw_kernels dw_kernels_avx512 = {
     .name = "avx512",
     .supported = supported,
     .product = product,
+    .product_bf16 = product_bf16,
+    .widen = widen,
     .vexp = vexp,
     .vmax = vmax,
     .axpy = axpy,

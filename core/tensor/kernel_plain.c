@@ -1,6 +1,7 @@
 /* The inner loops in plain C: every machine, and the engine on doubles. */
 #include <string.h>
 
+#include "tensor/bf16.h"
 #include "tensor/kernels.h"
 
 static bool supported(void)
@@ -32,6 +33,30 @@ static void product(const dw_real *a, size_t lda, size_t rows, size_t k, const d
         size_t n = n_out - j < DW_PANEL ? n_out - j : DW_PANEL;
         for (size_t i = 0; i < rows; i++)
             row_panel(a + i * lda, k, panels + j * k, c + i * ldc + j, n, accumulate);
+    }
+}
+
+static void widen(const uint16_t *in, dw_real *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (dw_real)dw_bf16_widen(in[i]);
+}
+
+/* A piece of a panel at a time, widened for all rows; sums go on from what the last one stored. */
+static void product_bf16(const dw_real *a, size_t lda, size_t rows, size_t k,
+                         const uint16_t *panels, size_t n_out, dw_real *c, size_t ldc,
+                         bool accumulate)
+{
+    enum { DEPTH = 64 };
+    dw_real wide[DEPTH * DW_PANEL];
+    for (size_t j = 0; j < n_out; j += DW_PANEL) {
+        const size_t n = n_out - j < DW_PANEL ? n_out - j : DW_PANEL;
+        for (size_t at = 0; at < k; at += DEPTH) {
+            const size_t depth = k - at < DEPTH ? k - at : DEPTH;
+            widen(panels + j * k + at * DW_PANEL, wide, depth * DW_PANEL);
+            for (size_t i = 0; i < rows; i++)
+                row_panel(a + i * lda + at, depth, wide, c + i * ldc + j, n, accumulate || at > 0);
+        }
     }
 }
 
@@ -82,6 +107,8 @@ const struct dw_kernels dw_kernels_plain = {
     .name = "plain",
     .supported = supported,
     .product = product,
+    .product_bf16 = product_bf16,
+    .widen = widen,
     .vexp = vexp,
     .vmax = vmax,
     .axpy = axpy,

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "tensor/exec.h"
 
@@ -36,6 +37,12 @@ struct dw_kernels {
      * tiles. */
     void (*product)(const dw_real *a, size_t lda, size_t rows, size_t k, const dw_real *panels,
                     size_t n_out, dw_real *c, size_t ldc, bool accumulate);
+    /* The same with panels of bf16, bit for bit what product gives on the widened panels. */
+    void (*product_bf16)(const dw_real *a, size_t lda, size_t rows, size_t k,
+                         const uint16_t *panels, size_t n_out, dw_real *c, size_t ldc,
+                         bool accumulate);
+    /* out[i] = in[i], bf16; n is a multiple of 16. */
+    void (*widen)(const uint16_t *in, dw_real *out, size_t n);
     /* out[i] = exp(in[i]); in may be -inf (gives 0); in == out allowed; element results do not
      * depend on the position in the array. */
     void (*vexp)(const dw_real *in, dw_real *out, size_t n);

@@ -4,40 +4,42 @@
 #include <string.h>
 
 #include "tensor/grid.h"
-#include "tensor/kernels.h"
-#include "tensor/transpose.h"
+#include "tensor/panels.h"
 
-/* ---- packing ---- */
-
-size_t dw_panels_bytes(size_t n_out, size_t k, dw_panel_type type)
+/* Panels of bf16 against many rows: widened once, a piece at a time, for all of them. A piece's
+ * sums go on from what the last one stored, which is no different from one sum. */
+static void widened_product(const dw_kernels *kernels, const dw_panels *w, size_t out0,
+                            const dw_real *in, size_t ld_in, size_t rows, size_t n_out,
+                            dw_real *out, size_t ld_out, bool accumulate)
 {
-    (void)type;
-    return dw_div_up(n_out, DW_PANEL) * DW_PANEL * k * sizeof(dw_real);
+    enum { PANELS = 12, DEPTH = 256 };
+    _Alignas(64) dw_real buffer[PANELS * DEPTH * DW_PANEL];
+    for (size_t o = 0; o < n_out; o += PANELS * DW_PANEL) {
+        const size_t n = dw_min_size(PANELS * DW_PANEL, n_out - o), panels = dw_div_up(n, DW_PANEL);
+        for (size_t c = 0; c < w->k; c += DEPTH) {
+            const size_t depth = dw_min_size(DEPTH, w->k - c);
+            for (size_t p = 0; p < panels; p++)
+                kernels->widen(dw_panel_at(w, out0 + o + p * DW_PANEL, c),
+                               buffer + p * depth * DW_PANEL, depth * DW_PANEL);
+            kernels->product(in + c, ld_in, rows, depth, buffer, n, out + o, ld_out,
+                             accumulate || c > 0);
+        }
+    }
 }
 
-typedef struct pack_job {
-    const dw_panels *p;
-    const dw_real *w;
-    size_t ldw;
-} pack_job;
-
-static void pack_task(void *ctx, size_t task, int thread)
+void dw_panels_product(const dw_kernels *kernels, const dw_panels *w, size_t out0,
+                       const dw_real *in, size_t ld_in, size_t rows, size_t n_out, dw_real *out,
+                       size_t ld_out, bool accumulate)
 {
-    const pack_job *j = ctx;
-    size_t k = j->p->k, o0 = task * DW_PANEL, n = dw_min_size(DW_PANEL, j->p->n_out - o0);
-    dw_real *dst = (dw_real *)j->p->data + o0 * k;
-    if (n < DW_PANEL)
-        memset(dst, 0, DW_PANEL * k * sizeof *dst);
-    dw_transpose(j->w + o0 * j->ldw, j->ldw, n, k, 1, dst, DW_PANEL);
+    enum { MANY = 16 }; /* rows from which widening apart costs less than widening in the loop */
+    const void *data = dw_panel_at(w, out0, 0);
+    if (w->type == DW_PANEL_REAL)
+        kernels->product(in, ld_in, rows, w->k, data, n_out, out, ld_out, accumulate);
+    else if (rows < MANY)
+        kernels->product_bf16(in, ld_in, rows, w->k, data, n_out, out, ld_out, accumulate);
+    else
+        widened_product(kernels, w, out0, in, ld_in, rows, n_out, out, ld_out, accumulate);
 }
-
-void dw_panels_pack(const dw_exec *x, const dw_panels *p, const dw_real *w, size_t ldw)
-{
-    pack_job j = {p, w, ldw};
-    dw_pool_run(x->pool, dw_div_up(p->n_out, DW_PANEL), pack_task, &j);
-}
-
-/* ---- forward ---- */
 
 typedef struct forward_job {
     const dw_kernels *kernels;
@@ -57,9 +59,8 @@ static void forward_task(void *ctx, size_t task, int thread)
     if (j->bias != NULL)
         for (size_t r = 0; r < t.rows; r++)
             memcpy(out + r * j->ld_out, j->bias + t.c0, t.cols * sizeof *out);
-    j->kernels->product(j->in + t.r0 * j->ld_in, j->ld_in, t.rows, j->w->k,
-                        (const dw_real *)j->w->data + t.c0 * j->w->k, t.cols, out, j->ld_out,
-                        j->accumulate || j->bias != NULL);
+    dw_panels_product(j->kernels, j->w, t.c0, j->in + t.r0 * j->ld_in, j->ld_in, t.rows, t.cols,
+                      out, j->ld_out, j->accumulate || j->bias != NULL);
 }
 
 /* Row blocks that keep the activations in L2, and enough panel blocks to feed the threads: about

@@ -239,8 +239,8 @@ dw_status dw_chat_encode(const dw_chat_job *job, dw_text text, const char *mark,
     dw_tok_part *part = NULL;
     size_t n = 0, cap = 0;
     for (size_t from = 0, to; from < text.len; from = to) {
-        const char literal = mark[from] & DW_JMARK_LITERAL;
-        for (to = from + 1; to < text.len && (mark[to] & DW_JMARK_LITERAL) == literal;)
+        const char literal = mark ? mark[from] & DW_JMARK_LITERAL : 0;
+        for (to = from + 1; to < text.len && (mark ? mark[to] & DW_JMARK_LITERAL : 0) == literal;)
             to++;
         DW_GROW(part, n, cap);
         part[n++] = (dw_tok_part){{text.ptr + from, to - from}, literal != 0};

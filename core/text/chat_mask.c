@@ -20,12 +20,14 @@ typedef struct view {
 static bool step(const view *v, dw_text piece, bool fresh, size_t *at)
 {
     const size_t left = v->text.len - *at;
+    if (!piece.len || !v->text.ptr)
+        return !piece.len;
     if (piece.len <= left && !memcmp(v->text.ptr + *at, piece.ptr, piece.len)) {
         *at += piece.len;
         return true;
     }
     /* The blank that some tokenizers put in front of a text. */
-    if (fresh && piece.len && piece.ptr[0] == ' ' && piece.len - 1 <= left &&
+    if (fresh && piece.ptr[0] == ' ' && piece.len - 1 <= left &&
         !memcmp(v->text.ptr + *at, piece.ptr + 1, piece.len - 1)) {
         *at += piece.len - 1;
         return true;

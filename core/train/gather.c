@@ -10,6 +10,7 @@
 #include "train/constants.h"
 #include "train/credit.h"
 #include "train/demonstrate.h"
+#include "train/extras.h"
 #include "train/held.h"
 #include "train/reward.h"
 #include "train/rollout.h"
@@ -107,11 +108,32 @@ static dw_status sample_dynamic(dw_live_task *t, dw_arena *a, uint64_t step, dw_
 
 /* ---- recorded rollouts ---- */
 
+/* What was recorded for another recipe may lack the answers that this one's plugins ask for. */
+static dw_status check_extras(const dw_live_task *t, const dw_set *s, dw_err *err)
+{
+    dw_draw draw[DW_MAX_DRAWS];
+    size_t n = dw_extras_list(t, draw);
+    for (size_t k = 0; k < n; k++) {
+        size_t i = 0;
+        while (i < s->n_seq && s->seq[i].role != draw[k].role)
+            i++;
+        if (i == s->n_seq)
+            return dw_fail(err, DW_E_INPUT,
+                           "tasks.%s: the recipe's plugins ask for %s beside the policy's own, and "
+                           "the recorded rollout has none; record one with such a recipe",
+                           t->plan->name,
+                           draw[k].role == DOWEL_GREEDY ? "greedy answers"
+                                                        : "answers of the reference");
+    }
+    return DW_OK;
+}
+
 static dw_status replay(dw_live_task *t, dw_arena *a, uint64_t step, dw_set *out, dw_err *err)
 {
     const dw_tokenizer *tok = dw_model_tokenizer(t->model->m);
     const dw_job *job = t->job;
     DW_TRY(dw_store_take(job->replay, t, t->rollouts, false, a, out, err));
+    DW_TRY(check_extras(t, out, err));
     out->step = step;
     for (size_t i = 0; i < out->n_seq; i++) {
         dw_seq *q = &out->seq[i];

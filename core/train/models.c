@@ -119,6 +119,8 @@ static dw_model_options options_of(const dw_live_model *m)
 {
     return (dw_model_options){.trainable = m->plan->trains,
                               .lora = m->plan->has_lora ? &m->plan->lora : NULL,
+                              .writable = m->plan->writable,
+                              .storage = m->plan->storage,
                               .seed = m->seed,
                               .no_tokenizer = true};
 }
@@ -241,12 +243,14 @@ dw_status dw_models_open(dw_job *job, dw_err *err)
     return DW_OK;
 }
 
-dw_status dw_models_open_start(const dw_job *job, const dw_live_model *m, dw_model **out,
-                               dw_err *err)
+dw_status dw_models_open_start(const dw_job *job, const dw_live_model *m, bool writable,
+                               dw_model **out, dw_err *err)
 {
     /* the same heads, so that the two have their parameters at the same places */
-    dw_model_options o = {
-        .seed = m->seed, .no_tokenizer = true, .value_width = dw_model_value_width(m->m)};
+    dw_model_options o = {.seed = m->seed,
+                          .writable = writable,
+                          .no_tokenizer = true,
+                          .value_width = dw_model_value_width(m->m)};
     return m->plan->init ? dw_model_init(job->x, m->plan->path, &o, out, err)
                          : dw_model_open(job->x, m->plan->path, &o, out, err);
 }

@@ -32,9 +32,10 @@ void dw_models_close(struct dw_job *job);
 dw_live_model *dw_models_lead(const struct dw_job *job);
 /* Does it train, and is it not frozen at this step (from 0)? */
 bool dw_models_moves(const dw_live_model *m, uint64_t step);
-/* Opens another copy of the model as it was at the start, without gradients, for a reference. */
-dw_status dw_models_open_start(const struct dw_job *job, const dw_live_model *m, dw_model **out,
-                               dw_err *err);
+/* Opens another copy of the model as it was at the start, without gradients, for a reference;
+ * writable: one that will follow. */
+dw_status dw_models_open_start(const struct dw_job *job, const dw_live_model *m, bool writable,
+                               dw_model **out, dw_err *err);
 
 /* Before a step: every gradient to zero. */
 void dw_models_zero(struct dw_job *job);

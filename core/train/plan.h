@@ -116,6 +116,8 @@ typedef struct dw_plan_model {
     const char *path;
     const char *eos_token; /* also ends an answer; NULL: as the model's files say */
     bool init, has_lora, trains;
+    bool writable;      /* frozen, but the program at hand changes its weights; in no recipe */
+    dw_storage storage; /* of the matrices that do not train */
     dw_lora_spec lora;
     bool own_optimizer;
     dw_plan_optimizer optimizer; /* the plan's where it has none of its own */

@@ -82,6 +82,9 @@ static dw_status parse_model(const dw_fields *f, dw_plan_model *m)
     if (m->path[0] != '/' && !dw_plan_is_ref(m->path))
         return dw_fields_fail(f, "path", "'%s' is not an absolute path", m->path);
     DW_TRY(dw_fields_bool(f, "init", false, &m->init));
+    int storage = DW_STORE_SOURCE;
+    DW_TRY(dw_fields_choice(f, "storage", dw_storage_names, DW_STORE_SOURCE, &storage));
+    m->storage = (dw_storage)storage;
     if (dw_fields_get(f, "eos_token"))
         DW_TRY(dw_fields_str(f, "eos_token", NULL, &m->eos_token));
     DW_TRY(parse_adapter(f, m));
@@ -154,8 +157,8 @@ dw_status dw_plan_optimizer_parse(const dw_fields *root, dw_plan *p)
 
 static dw_status parse_further(const dw_fields *models, const dw_json *v, dw_plan_model *m)
 {
-    static const char *const keys[] = {"path",      "init",   "adapter",   "freeze",
-                                       "eos_token", "trains", "optimizer", NULL};
+    static const char *const keys[] = {"path",   "init",      "adapter", "freeze", "eos_token",
+                                       "trains", "optimizer", "storage", NULL};
     dw_fields f;
     m->name = dw_json_key(v);
     if (!dw_fields_is_name(m->name) || !strcmp(m->name, "policy") || !strcmp(m->name, "self") ||
@@ -172,7 +175,8 @@ static dw_status parse_further(const dw_fields *models, const dw_json *v, dw_pla
 
 dw_status dw_plan_models_parse(const dw_fields *root, dw_plan *p)
 {
-    static const char *const keys[] = {"path", "init", "adapter", "freeze", "eos_token", NULL};
+    static const char *const keys[] = {"path",      "init",    "adapter", "freeze",
+                                       "eos_token", "storage", NULL};
     const dw_json *v = dw_fields_get(root, "models");
     dw_fields f;
     size_t n = 0;

@@ -44,7 +44,7 @@ static dw_status open_frozen(dw_reference *r, dw_err *err)
 {
     if (r->frozen)
         return DW_OK;
-    dw_status st = dw_models_open_start(r->job, r->of, &r->frozen, err);
+    dw_status st = dw_models_open_start(r->job, r->of, r->update != NULL, &r->frozen, err);
     if (st >= 0)
         st = dw_engine_create(r->frozen, &r->beside, err);
     if (st < 0)

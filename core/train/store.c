@@ -251,6 +251,11 @@ static dw_status read_reward(const dw_live_task *t, const dw_json *v, dw_arena *
     *out = dw_arena_alloc(a, (n + 1) * sizeof **out);
     for (size_t i = 0; i < n; i++)
         (*out)[i] = NAN;
+    if (dw_json_kind(r) == DW_JSON_ARRAY && dw_json_len(r) > 0 && dw_json_len(r) != n)
+        return dw_fail(err, DW_E_INPUT,
+                       "'reward': the line has the total and %zu rewards, and the recipe has %zu; "
+                       "give it the same rewards, or --score-again to score by its own",
+                       dw_json_len(r) - 1, n - 1);
     if (dw_json_kind(r) == DW_JSON_ARRAY)
         return read_numbers(r, "reward", n, *out, err);
     if (dw_json_kind(r) == DW_JSON_NUMBER)
@@ -352,7 +357,8 @@ static dw_status read_sequence(dw_set *s, const dw_json *v, bool all, dw_err *er
     dw_seq q = {.weight = 1, .target = 1, .rank = NAN, .mate = -1};
     DW_TRY(read_ids(a, v, "prompt_ids", vocab, &prompt, &n_prompt, err));
     DW_TRY(read_ids(a, v, "ids", vocab, &ids, &n, err));
-    DW_TRY(read_reward(t, v, a, &q.reward, err));
+    if (all || !t->job->score_again)
+        DW_TRY(read_reward(t, v, a, &q.reward, err));
     if (all)
         DW_TRY(read_teaching(a, v, vocab, &q, err));
     DW_TRY(choose(v, "role", roles, DOWEL_TRAINED, &q.role, err));
@@ -405,7 +411,8 @@ static dw_status read_columns(dw_set *s, size_t i, const dw_json *v, bool all, d
         const dw_json *list = dw_json_get(v, c[k].name);
         bool sampled =
             c[k].x == &s->old_logp || c[k].x == &s->sampler_logp || c[k].x == &s->token_reward;
-        if (!list || (!all && !sampled))
+        bool rescored = !all && s->task->job->score_again && c[k].x == &s->token_reward;
+        if (!list || (!all && !sampled) || rescored)
             continue;
         size_t w = c[k].width;
         if (!*c[k].x)

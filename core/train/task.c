@@ -378,7 +378,11 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_chat
     if (!tok)
         return dw_fail(err, DW_E_INPUT, "%s has no tokenizer.json, which training needs",
                        dw_model_dir(m));
-    DW_TRY(dw_task_chat(t, &s, chat, err));
+    dw_status st = dw_task_chat(t, &s, chat, err);
+    if (st < 0 && s.template_file)
+        return st;
+    if (st < 0) /* in the way of messages only */
+        s.chat_why = dw_arena_strdup(&t->job->arena, err->text);
     s.chat = *chat;
     for (size_t i = 0; i < d->n_also; i++) {
         also[i] = d->also[i].spec;

@@ -251,9 +251,9 @@ static void bench_head(size_t rows, int rounds)
     h = (head){.rows = rows};
     h.w = array((size_t)VOCAB * D);
     h.d_w = array((size_t)VOCAB * D);
-    h.panels = (dw_panels){array((size_t)VOCAB * D), VOCAB, D, DW_PANEL_REAL};
+    h.panels = (dw_panels){array((size_t)VOCAB * D), VOCAB, D, DW_PANEL_REAL, h.w};
     dw_panels_pack(&x, &h.panels, h.w, D);
-    h.h = (dw_head_spec){.w = &h.panels, .w_rows = h.w, .vocab = VOCAB, .d = D, .temperature = 1};
+    h.h = (dw_head_spec){.w = &h.panels, .vocab = VOCAB, .d = D, .temperature = 1};
     h.hidden = array(rows * D);
     h.d_hidden = array(rows * D);
     h.logits = array(rows * DW_HEAD_BLOCK);

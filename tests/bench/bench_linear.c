@@ -1,7 +1,8 @@
 /* Linear layers in GF (one multiply-add = 2): our kernels and OpenBLAS dealt over the same pool,
  * round by round in one run, and their ratio; forward on both; the gradients of the input (dX)
- * and of the weight (dW) as the engine runs them. With one thread the clock is processor time.
- * Usage: bench_linear [threads [rounds [kernel]]] */
+ * and of the weight (dW) as the engine runs them where the matrix trains; and of a matrix packed
+ * alone: dX (pX), and with bf16 panels forward (h) and dX (hX). With one thread the clock is
+ * processor time. Usage: bench_linear [threads [rounds [kernel]]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ typedef struct state {
     dw_exec x;
     shape s;
     dw_real *in, *w, *out, *d_w;
-    dw_panels panels;
+    dw_panels panels, half;
 } state;
 
 static double gf(const shape *s, double seconds, int repeats)
@@ -63,6 +64,23 @@ static void run_dx(state *t)
 {
     dw_linear_backward_input(&t->x, t->out, t->s.n_out, t->s.rows, t->w, t->s.k, t->s.n_out, t->s.k,
                              t->in, t->s.k, false);
+}
+
+static void run_px(state *t)
+{
+    dw_panels_backward_input(&t->x, t->out, t->s.n_out, t->s.rows, &t->panels, 0, t->s.n_out, t->in,
+                             t->s.k, false);
+}
+
+static void run_half(state *t)
+{
+    dw_linear_forward(&t->x, t->in, t->s.k, t->s.rows, &t->half, NULL, t->out, t->s.n_out, false);
+}
+
+static void run_half_x(state *t)
+{
+    dw_panels_backward_input(&t->x, t->out, t->s.n_out, t->s.rows, &t->half, 0, t->s.n_out, t->in,
+                             t->s.k, false);
 }
 
 static void run_dw(state *t)
@@ -126,13 +144,16 @@ static void bench(state *t, int rounds)
     t->d_w = map(s->n_out * s->k);
     t->out = map(s->rows * s->n_out);
     size_t bytes = dw_panels_bytes(s->n_out, s->k, DW_PANEL_REAL);
-    t->panels = (dw_panels){map(bytes / sizeof(dw_real)), s->n_out, s->k, DW_PANEL_REAL};
+    t->panels = (dw_panels){map(bytes / sizeof(dw_real)), s->n_out, s->k, DW_PANEL_REAL, NULL};
+    t->half = (dw_panels){map(bytes / sizeof(dw_real)), s->n_out, s->k, DW_PANEL_BF16, NULL};
     fill(t->in, s->rows * s->k);
     fill(t->w, s->n_out * s->k);
     dw_panels_pack(&t->x, &t->panels, t->w, s->k);
+    dw_panels_pack(&t->x, &t->half, t->w, s->k);
     int repeats = (int)(4e9 / (2.0 * (double)s->rows * (double)s->n_out * (double)s->k)) + 1;
     repeats = repeats > 400 ? 400 : repeats;
-    static void (*const run[])(state *) = {run_ours, run_blas, run_dx, run_dw};
+    static void (*const run[])(state *) = {run_ours, run_blas, run_dx,    run_dw,
+                                           run_px,   run_half, run_half_x};
     enum { RUNS = sizeof run / sizeof *run };
     double v[RUNS + 1][ROUNDS_MAX];
     for (int p = 0; p < RUNS; p++)
@@ -142,15 +163,18 @@ static void bench(state *t, int rounds)
             v[p][i] = measure(t, run[p], repeats);
         v[RUNS][i] = v[0][i] / v[1][i];
     }
-    (void)printf("%5zu x %5zu x %5zu  ours %6.1f  blas %6.1f  ratio %5.2f  dX %6.1f  dW %6.1f\n",
+    (void)printf("%5zu x %5zu x %5zu  ours %6.1f  blas %6.1f  ratio %5.2f  dX %6.1f  dW %6.1f  pX "
+                 "%6.1f  h %6.1f  hX %6.1f\n",
                  s->rows, s->n_out, s->k, median(v[0], rounds), median(v[1], rounds),
-                 median(v[RUNS], rounds), median(v[2], rounds), median(v[3], rounds));
+                 median(v[RUNS], rounds), median(v[2], rounds), median(v[3], rounds),
+                 median(v[4], rounds), median(v[5], rounds), median(v[6], rounds));
     (void)fflush(stdout);
     dw_tensor_unmap(t->in, s->rows * s->k * sizeof(dw_real));
     dw_tensor_unmap(t->w, s->n_out * s->k * sizeof(dw_real));
     dw_tensor_unmap(t->d_w, s->n_out * s->k * sizeof(dw_real));
     dw_tensor_unmap(t->out, s->rows * s->n_out * sizeof(dw_real));
     dw_tensor_unmap(t->panels.data, bytes);
+    dw_tensor_unmap(t->half.data, bytes);
 }
 
 int main(int argc, char **argv)

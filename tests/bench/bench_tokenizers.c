@@ -1,7 +1,9 @@
 /* Encodes a file of texts (each with its length in front, 4 bytes, little endian) and prints how
- * long it took; bench_tokenizers.py runs it beside Hugging Face tokenizers. */
+ * much of the processor's time it took; bench_tokenizers.py runs it beside Hugging Face tokenizers.
+ */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -41,10 +43,10 @@ int main(int argc, char **argv)
     double loaded = dw_now() - start;
     if (!st)
         st = dw_file_read(argv[2], (size_t)1 << 30, &file, &err);
-    start = dw_now();
+    clock_t before = clock();
     if (!st)
         st = encode_all(t, dw_buf_text(&file), &tokens, &err);
-    double took = dw_now() - start;
+    double took = (double)(clock() - before) / CLOCKS_PER_SEC;
     if (st)
         fprintf(stderr, "%s\n", err.text);
     else

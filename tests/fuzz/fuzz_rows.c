@@ -65,10 +65,39 @@ static void scan(const char *path)
     dw_rows_close(r);
 }
 
+/* A template that writes all that it is given. */
+static const dw_chat *chat(void)
+{
+    static dw_chat *c;
+    dw_err err;
+    if (!c && dw_chat_parse(DW_TEXT("{% if tools %}{{ tools | tojson }}{% endif %}{% for m in "
+                                    "messages %}{{ '<|im_start|>' ~ m.role ~ '\n' ~ m.content }}"
+                                    "{{ m.tool_calls | tojson if m.tool_calls }}{{ '<|im_end|>\n' "
+                                    "}}{% endfor %}{% if add_generation_prompt %}"
+                                    "{{ '<|im_start|>assistant\n' }}{% endif %}"),
+                            "fuzz", tokenizer(), NULL, &c, &err) < 0)
+        abort();
+    return c;
+}
+
+/* Is something of every answer trained on? */
+static bool teaches(const dw_row *r, dw_data_type type)
+{
+    for (uint32_t k = 0; r->mask && k < r->n_answer; k++) {
+        const unsigned char *mask = r->mask + (r->answer[k].id - r->answer[0].id);
+        bool any = false;
+        for (uint32_t i = type == DW_TEXTS; i < r->answer[k].n; i++)
+            any |= mask[i] == 1;
+        if (!any)
+            return false;
+    }
+    return true;
+}
+
 /* What the rest of the program takes for granted about a row. */
 static void check(const dw_row *r, dw_data_type type)
 {
-    bool ok = type == DW_TEXTS || r->n_prompt > 0;
+    bool ok = (type == DW_TEXTS || r->n_prompt > 0) && teaches(r, type);
     for (uint32_t k = 0; k < r->n_answer; k++)
         ok = ok && r->answer[k].n > 0 && (type != DW_LISTS || r->answer[k].rank >= 1);
     for (uint32_t k = 0; k < r->n_step; k++)
@@ -78,7 +107,7 @@ static void check(const dw_row *r, dw_data_type type)
         abort();
 }
 
-static void load(const char *path, dw_data_type type)
+static void load(const char *path, dw_data_type type, dw_row_layout layout)
 {
     static const char *const field[] = {"answer", "a.0"};
     const char *file[] = {path};
@@ -90,6 +119,8 @@ static void load(const char *path, dw_data_type type)
                       .add_eos = type != DW_STEPS,
                       .max_tokens = 200,
                       .on_long = DW_LONG_CUT_PROMPT,
+                      .layout = layout,
+                      .chat = chat(),
                       .field = field,
                       .n_field = 2};
     if (dw_dataset_load(&s, tokenizer(), 0, NULL, NULL, &d, &err) < 0)
@@ -105,7 +136,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     memory_file_open(&f, p, n);
     scan(f.path);
     for (int t = 0; t < DW_N_DATA_TYPE; t++)
-        load(f.path, (dw_data_type)t);
+        for (int l = DW_ROWS_NONE; l <= DW_ROWS_ALPACA; l++)
+            load(f.path, (dw_data_type)t, (dw_row_layout)l);
     memory_file_close(&f);
     return 0;
 }

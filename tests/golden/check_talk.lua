@@ -1,5 +1,6 @@
 -- Whole runs on conversations, with the model of examples/: lua5.4 check_talk.lua DOWEL EXAMPLES
 local dowel, examples = arg[1], arg[2]
+if dowel:sub(1, 1) ~= "/" then dowel = io.popen("pwd"):read("l") .. "/" .. dowel end
 local dir = os.tmpname()
 os.remove(dir)
 os.execute("mkdir -p " .. dir)

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/json.h"
+#include "model/frozen.h"
 #include "model/generate_internal.h"
 #include "model/weights.h"
 
@@ -128,6 +129,7 @@ static void run_language(fixture *x)
     size_t n = 0;
     const dw_head_spec h = dw_head_of(x->m, 1);
     forward(x, DW_PASS_SAVE);
+    must(dw_frozen_need(x->m, &x->m->head, &err), &err);
     for (int i = 0; i < SEQUENCES; i++) {
         const dw_segment *s = &x->seg[i];
         dw_head_logits(&exec, &h, dw_engine_hidden(x->e) + s->start * h.d, h.d, s->len, logits);
@@ -333,6 +335,7 @@ static void outputs_of(fixture *x, dw_model *m, size_t width, dw_real *out)
     must(dw_engine_forward(e, &f, 0, &err), &err);
     if (dw_model_top(m) == DW_TOP_LM) {
         const dw_head_spec h = dw_head_of(m, 1);
+        must(dw_frozen_need(m, &m->head, &err), &err);
         dw_head_logits(&exec, &h, dw_engine_hidden(e), h.d, x->n_row, out);
     } else {
         uint32_t row[ROWS];

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/json.h"
 #include "model/engine_internal.h"
+#include "model/frozen.h"
 #include "model/weights.h"
 #include "tensor/vector.h"
 
@@ -128,6 +129,7 @@ static void check_logits(fixture *x, double *worst)
     }
     const dw_forest f = {id, n, seg, SEQUENCES};
     must(dw_engine_forward(x->e, &f, 0, &err), &err);
+    must(dw_frozen_need(x->m, &x->m->head, &err), &err);
     static dw_real logits[MAX_LEN * VOCAB];
     const dw_head_spec h = dw_head_of(x->m, 1);
     for (int i = 0; i < SEQUENCES; i++) {

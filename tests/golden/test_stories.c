@@ -16,6 +16,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/engine_internal.h"
+#include "model/frozen.h"
 #include "model/generate.h"
 
 enum { DIM = 64, FFN = 172, LAYERS = 5, HEADS = 8, KV = 4, HD = 8, VOCAB = 512, CONTEXT = 512 };
@@ -176,6 +177,7 @@ static void test_logits(void **state)
             const dw_head_spec h = dw_head_of(f.m, 1);
             assert_int_equal(dw_engine_create(f.m, &e, &err), 0);
             assert_int_equal(dw_engine_forward(e, &forest, 0, &err), 0);
+            assert_int_equal(dw_frozen_need(f.m, &f.m->head, &err), 0);
             dw_head_logits(&f.x, &h, dw_engine_hidden(e), DIM, n, logits);
             dw_engine_destroy(e);
         } else {

@@ -108,6 +108,8 @@ static bool handmade_plan(handmade *h, const char *tasks, const char *weights, c
     tiny_must(dw_json_parse(b.ptr, b.len, DW_JSON_DEPTH_HEADER, 1, &root, &err), &err);
     tiny_must(dw_plan_parse(root, &h->plan, &err), &err);
     h->plan->micro_tokens = micro_tokens;
+    for (size_t i = 0; i < h->plan->n_model; i++)
+        h->plan->model[i].writable = true; /* handmade_wave */
     dw_buf_finish(&b);
     h->o = (dw_run_options){
         .out = dw_path_join(&h->arena, h->dir, "run"), .threads = 1, .quiet = true};

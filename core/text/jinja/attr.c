@@ -188,7 +188,7 @@ static dw_status span(dw_jrun *r, const dw_jvalue part[3], int64_t n, dw_jrange 
     to = back && open_end ? -1 : clamp(to, n, back ? -1 : 0, back ? n - 1 : n);
     const int64_t gap = back ? from - to : to - from;
     const int64_t width = step == INT64_MIN ? INT64_MAX : back ? -step : step;
-    *out = (dw_jrange){from, step, gap > 0 ? (gap - 1) / width + 1 : 0};
+    *out = (dw_jrange){from, step, gap > 0 ? (gap - 1) / width + 1 : 0, to};
     return DW_OK;
 }
 
@@ -247,8 +247,10 @@ dw_status dw_jattr_slice(dw_jrun *r, const dw_jvalue *of, const dw_jvalue part[3
         dw_jrange *made = dw_jrun_alloc(r, sizeof *made);
         if (!made)
             return DW_E_LIMIT;
-        *made = (dw_jrange){of->range->start + g.start * of->range->step, of->range->step * g.step,
-                            g.n};
+        const dw_jrange *old = of->range;
+        *made = (dw_jrange){old->start + g.start * (old->n > 1 ? old->step : 1),
+                            g.n > 1 ? old->step * g.step : 1, g.n,
+                            old->start + g.stop * (old->n > 1 ? old->step : 1)};
         *out = (dw_jvalue){.kind = DW_J_RANGE, .range = made};
         return DW_OK;
     }

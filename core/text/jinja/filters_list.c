@@ -482,7 +482,9 @@ static dw_status choose(dw_jrun *r, const dw_jvalue *v, dw_jargs *a, bool attr, 
     DW_TRY(dw_jiter_list(r, v, &all));
     DW_TRY(dw_jlist_new(r, DW_J_GENERATOR, all.list->n, out));
     for (size_t i = 0; i < all.list->n; i++) {
-        dw_jargs rest = {a->v + off + 1, test ? a->n - off - 1 : 0, a->kw, test ? a->n_kw : 0};
+        dw_jargs rest = {0};
+        if (test)
+            rest = (dw_jargs){a->v + off + 1, a->n - off - 1, a->kw, a->n_kw};
         bool yes;
         x = all.list->item[i];
         if (attr)

@@ -45,7 +45,7 @@ static dw_status put_field(dw_jrun *r, dw_jbuild *b, const spec *f, const dw_jst
 
 static void group(char *text, size_t cap)
 {
-    char out[512];
+    char out[960];
     size_t digits = strspn(text, "0123456789"), m = 0;
     for (size_t i = 0; text[i] && m + 2 < sizeof out; i++) {
         out[m++] = text[i];
@@ -70,7 +70,7 @@ static void digits_of(uint64_t x, unsigned base, bool upper, char *out)
 
 static dw_status put_sign(dw_jrun *r, dw_jbuild *b, const spec *f, bool negative, const char *text)
 {
-    char all[512];
+    char all[736];
     snprintf(all, sizeof all, "%s%s",
              negative         ? "-"
              : f->sign == '+' ? "+"
@@ -94,9 +94,10 @@ static dw_status put_integer(dw_jrun *r, dw_jbuild *b, const spec *f, int64_t x)
     int zeros =
         f->precision > (int64_t)strlen(digits) ? (int)(f->precision - (int64_t)strlen(digits)) : 0;
     const size_t n = strlen(text);
-    for (; zeros > 0 && strlen(text) + 82 < sizeof text; zeros--)
-        strcat(text, "0");
-    strcat(text, digits);
+    size_t m = n;
+    for (; zeros > 0 && m + sizeof digits < sizeof text; zeros--)
+        text[m++] = '0';
+    snprintf(text + m, sizeof text - m, "%s", digits);
     if (f->comma)
         group(text + n, sizeof text - n);
     return put_sign(r, b, f, x < 0, text);
@@ -125,7 +126,7 @@ static void write_float(char *out, size_t n, char type, int precision, double x)
 
 static dw_status put_float(dw_jrun *r, dw_jbuild *b, const spec *f, double x)
 {
-    char text[512];
+    char text[720];
     const int precision = f->precision < 0 ? 6 : (int)f->precision;
     const bool percent = f->type == '%';
     const double a = fabs(percent ? x * 100 : x);
@@ -136,7 +137,7 @@ static dw_status put_float(dw_jrun *r, dw_jbuild *b, const spec *f, double x)
     } else {
         write_float(text, sizeof text - 1, percent ? 'f' : f->type, precision, a);
         if (percent)
-            strcat(text, "%");
+            snprintf(text + strlen(text), 2, "%%");
     }
     if (f->comma)
         group(text, sizeof text);

@@ -34,7 +34,7 @@ static dw_status make_range(dw_jrun *r, dw_jargs *a, dw_jvalue *out)
     dw_jrange *g = dw_jrun_alloc(r, sizeof *g);
     if (!g)
         return DW_E_LIMIT;
-    *g = (dw_jrange){v[0], v[2], (int64_t)n};
+    *g = (dw_jrange){v[0], v[2], (int64_t)n, v[1]};
     *out = (dw_jvalue){.kind = DW_J_RANGE, .range = g};
     return DW_OK;
 }

@@ -57,11 +57,11 @@ static dw_status integers(dw_jrun *r, int op, int64_t a, int64_t b, dw_jvalue *o
         bad = a == INT64_MIN && b == -1 && op == DW_JOP_FLOORDIV;
         if (bad)
             break;
-        x = b == -1 ? 0 : a % b;
+        x = b == -1 || b == 0 ? 0 : a % b;
         if (op == DW_JOP_MOD)
             x += x && (x < 0) != (b < 0) ? b : 0;
         else
-            x = b == -1 ? -a : a / b - (x && (x < 0) != (b < 0));
+            x = b == -1 || b == 0 ? -a : a / b - (x && (x < 0) != (b < 0));
         break;
     }
     *out = dw_jint(x);

@@ -20,7 +20,8 @@ static dw_status count_link(dw_jparser *p, int *n)
 static void append(dw_jnode ***tail, dw_jnode *n)
 {
     **tail = n;
-    *tail = &n->next;
+    if (n)
+        *tail = &n->next;
 }
 
 /* ---- primary ---- */

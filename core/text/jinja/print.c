@@ -31,15 +31,15 @@ static int shortest(double x, char *digits)
 
 void dw_jprint_float(double x, char *out)
 {
-    char digits[24];
+    char digits[24] = "0";
     if (isnan(x) || isinf(x)) {
-        strcpy(out, isnan(x) ? "nan" : x < 0 ? "-inf" : "inf");
+        snprintf(out, 8, "%s", isnan(x) ? "nan" : x < 0 ? "-inf" : "inf");
         return;
     }
     if (signbit(x))
         *out++ = '-';
     x = fabs(x);
-    const int e = x == 0 ? (strcpy(digits, "0"), 0) : shortest(x, digits);
+    const int e = x == 0 ? 0 : shortest(x, digits);
     const int n = (int)strlen(digits);
     if (e < -4 || e >= 16)
         sprintf(out, "%c%s%se%c%02d", digits[0], n > 1 ? "." : "", digits + 1, e < 0 ? '-' : '+',
@@ -130,9 +130,8 @@ static dw_status print_number(dw_jrun *r, dw_jbuild *b, const dw_jvalue *v)
 static dw_status print_range(dw_jrun *r, dw_jbuild *b, const dw_jrange *g)
 {
     char text[96];
-    const long long end = (long long)(g->start + g->step * g->n);
     snprintf(text, sizeof text, g->step == 1 ? "range(%lld, %lld)" : "range(%lld, %lld, %lld)",
-             (long long)g->start, end, (long long)g->step);
+             (long long)g->start, (long long)g->stop, (long long)g->step);
     return put(r, b, text);
 }
 

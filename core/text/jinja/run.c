@@ -209,6 +209,7 @@ dw_status dw_jbuild_add(dw_jrun *r, dw_jbuild *b, const char *p, size_t n, uint8
     if (!n)
         return DW_OK;
     DW_TRY(room(r, b, n));
+    dw_assert(b->ptr && b->mark);
     memcpy(b->ptr + b->len, p, n);
     memset(b->mark + b->len, tag, n);
     b->len += n;

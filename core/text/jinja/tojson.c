@@ -76,7 +76,10 @@ static dw_status put_number(dumper *d, const dw_jvalue *v)
     else if (isfinite(v->f))
         dw_jprint_float(v->f, text);
     else
-        strcpy(text, isnan(v->f) ? "NaN" : v->f < 0 ? "-Infinity" : "Infinity");
+        snprintf(text, sizeof text, "%s",
+                 isnan(v->f) ? "NaN"
+                 : v->f < 0  ? "-Infinity"
+                             : "Infinity");
     return put(d, text);
 }
 

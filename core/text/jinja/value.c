@@ -326,12 +326,12 @@ dw_status dw_jdict_find(dw_jrun *r, const dw_jdict *d, const dw_jvalue *key, dw_
 
 static dw_status append_pair(dw_jrun *r, dw_jdict *d, dw_jvalue key, dw_jvalue value)
 {
-    if (d->n == d->cap) {
+    if (d->n == d->cap || !d->pair) {
         const size_t cap = d->cap ? d->cap * 2 : 8;
         dw_jpair *more = dw_jrun_alloc(r, cap * sizeof *more);
         if (!more)
             return DW_E_LIMIT;
-        if (d->n)
+        if (d->n && d->pair)
             memcpy(more, d->pair, d->n * sizeof *more);
         d->pair = more;
         d->cap = cap;

@@ -65,7 +65,7 @@ typedef struct dw_jlist {
 } dw_jlist;
 
 typedef struct dw_jrange {
-    int64_t start, step, n;
+    int64_t start, step, n, stop;
 } dw_jrange;
 
 typedef enum dw_jwhy { DW_JWHY_NAME, DW_JWHY_ATTRIBUTE, DW_JWHY_HINT, DW_JWHY_UNSAFE } dw_jwhy;

@@ -215,17 +215,19 @@ static void test_whitening(void **state)
     dw_instance_destroy(i);
 }
 
-/* An answer without a score, or without a token, takes no part; neither does anyone else's. */
+/* An answer without a score, or without a token, takes no part; neither does anyone else's. A
+ * missing score is not replaced by that of a missing end. */
 static void test_left_out(void **state)
 {
     fixture *f = *state;
     credits c;
-    dw_instance *i = instance_make(f, "gae", "{\"kl\":0}", NULL);
+    dw_instance *i = instance_make(f, "gae", "{\"kl\":0,\"missing_eos\":\"replace\"}", NULL);
     batch *t = batch_make(&f->arena, 5, (uint32_t[]){1, 1, 1, 1, 1});
     credit_put(column(&f->arena, t, DOWEL_REWARD, false), 5, (double[]){1, 3, NAN, 100, 100});
     column(&f->arena, t, DOWEL_OLD_VALUE, false);
     t->mask[3] = 0;
     t->role[4] = DOWEL_GREEDY;
+    t->stop[2] = DOWEL_STOP_LENGTH;
     credit_of(i, t, 1, &c);
     credit_expect(&c, (double[]){-sqrt(0.5), sqrt(0.5), 0, 0, 0}, 5, 1e-8);
     assert_int_equal(c.keep[2], 0);

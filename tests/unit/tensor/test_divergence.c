@@ -214,7 +214,7 @@ static void make(problem *p, const dw_exec *x)
     for (int i = 0; i < 2; i++) {
         p->w[i] = test_array(VOCAB * d[i], 10 + (uint64_t)i);
         p->hidden[i] = test_array(N * d[i], 20 + (uint64_t)i);
-        p->panels[i] = (dw_panels){.n_out = VOCAB, .k = d[i]};
+        p->panels[i] = (dw_panels){.n_out = VOCAB, .k = d[i], .rows = i ? NULL : p->w[i]};
         p->panels[i].data = aligned_alloc(64, dw_panels_bytes(VOCAB, d[i], DW_PANEL_REAL));
         assert_non_null(p->panels[i].data);
         dw_panels_pack(x, &p->panels[i], p->w[i], d[i]);
@@ -228,7 +228,6 @@ static void make(problem *p, const dw_exec *x)
     dw_divergence_side *side[2] = {&p->c.mine, &p->c.other};
     for (int i = 0; i < 2; i++)
         *side[i] = (dw_divergence_side){{.w = &p->panels[i],
-                                         .w_rows = p->w[i],
                                          .bias = i ? NULL : p->bias,
                                          .vocab = VOCAB,
                                          .d = d[i],

@@ -65,7 +65,6 @@ static problem make(const dw_exec *x, const shape *s)
     p.panels.data = aligned_alloc(64, dw_panels_bytes(s->vocab, s->d, DW_PANEL_REAL));
     assert_non_null(p.panels.data);
     p.h = (dw_head_spec){.w = NULL,
-                         .w_rows = p.w,
                          .bias = p.bias,
                          .vocab = s->vocab,
                          .d = s->d,
@@ -112,6 +111,7 @@ static void forward(const dw_exec *x, problem *p, dw_head_state *state)
     dw_err err;
     dw_head_wants wants = {true, true};
     p->h.w = &p->panels;
+    p->panels.rows = p->mode == DW_HEAD_JACOBIAN ? NULL : p->w; /* frozen: packed alone */
     if (dw_head_forward(x, &p->h, p->hidden, p->ld, p->pair, p->n_pair, p->mode, wants, &p->out,
                         state, &err) < 0)
         fail_msg("%s", err.text);

@@ -19,7 +19,7 @@ static dw_real *pack(const dw_exec *x, const dw_real *w, size_t n_out, size_t k)
 {
     dw_real *data = aligned_alloc(64, dw_panels_bytes(n_out, k, DW_PANEL_REAL));
     assert_non_null(data);
-    dw_panels p = {data, n_out, k, DW_PANEL_REAL};
+    dw_panels p = {data, n_out, k, DW_PANEL_REAL, NULL};
     dw_panels_pack(x, &p, w, k);
     return data;
 }

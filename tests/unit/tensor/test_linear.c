@@ -59,7 +59,7 @@ static void layer_reset(layer *l)
 
 static void layer_forward(const dw_exec *x, layer *l)
 {
-    dw_panels p = {NULL, l->n_out, l->k, DW_PANEL_REAL};
+    dw_panels p = {NULL, l->n_out, l->k, DW_PANEL_REAL, NULL};
     size_t bytes = dw_panels_bytes(l->n_out, l->k, DW_PANEL_REAL);
     p.data = dw_tensor_map(bytes);
     assert_non_null(p.data);

@@ -188,6 +188,42 @@ static void replay_is_the_same_run(void **state)
     tiny_finish(&t);
 }
 
+#define TWO_REWARDS                                                                                \
+    "\"grpo\":{\"data\":{\"type\":\"prompts\",\"files\":[\"DIR/prompts.jsonl\"]},\"rows\":3,"      \
+    "\"rollout\":{\"samples\":4,\"max_tokens\":12},\"rewards\":{\"brief\":{\"weight\":1,"          \
+    "\"plugin\":\"brevity\",\"options\":{\"budget\":4,\"slope\":0.02}},\"again\":{\"weight\":1,"   \
+    "\"plugin\":\"repetition\",\"options\":{}}},"                                                  \
+    "\"objectives\":{\"o\":{\"plugin\":\"grpo\",\"weight\":1}}}"
+
+/* What was recorded of other rewards is of no use; scored again it need not be. */
+static void replay_with_other_rewards(void **state)
+{
+    tiny t = tiny_make();
+    dw_err err = {{0}};
+    double v[4];
+    dw_run_options o = tiny_options(&t, "first", 0);
+    o.record = true;
+    run(&t, TASK("3", "", "grpo"), 3, o);
+    o = tiny_options(&t, "other", 0);
+    o.from = dw_path_join(&t.arena, t.dir, "first/rollouts");
+    dw_plan *p = plan_of(&t, TWO_REWARDS, 3);
+    assert_int_equal(dw_run(p, NULL, &o, &err), DW_E_INPUT);
+    assert_non_null(strstr(err.text,
+                           "'reward': the line has the total and 1 rewards, and the recipe "
+                           "has 2; give it the same rewards, or --score-again"));
+    dw_plan_free(p);
+    p = plan_of(&t, TASK("3", "", "xpo"), 3);
+    o.out = tiny_options(&t, "xpo", 0).out;
+    assert_int_equal(dw_run(p, NULL, &o, &err), DW_E_INPUT);
+    assert_non_null(strstr(err.text, "ask for answers of the reference beside the policy's own"));
+    dw_plan_free(p);
+    o.out = tiny_options(&t, "scored", 0).out;
+    o.score_again = true;
+    run(&t, TWO_REWARDS, 3, o);
+    assert_int_equal(series(&t, "scored", "rewards/again/mean", v, 4), 3);
+    tiny_finish(&t);
+}
+
 static void replay_resumes(void **state)
 {
     tiny t = tiny_make();
@@ -266,7 +302,8 @@ static void broken_lines(void **state)
     refuses("{\"prompt_ids\":[1],\"ids\":[4],\"logp\":[-1],\"reward\":\"x\"}\n",
             "r.jsonl:1: 'reward': expected a number, a list or null, got a string");
     refuses("{\"prompt_ids\":[1],\"ids\":[4],\"logp\":[-1],\"reward\":[1,2,3]}\n",
-            "r.jsonl:1: 'reward': expected a list of 2 numbers, got an array of 3");
+            "r.jsonl:1: 'reward': the line has the total and 2 rewards, and the recipe has 1; "
+            "give it the same rewards, or --score-again to score by its own");
     refuses("{\"prompt_ids\":[1],\"ids\":[4],\"logp\":[-1],\"reward\":1,\"role\":\"greddy\"}\n",
             "r.jsonl:1: 'role': no 'greddy', did you mean 'greedy'?");
     refuses("{\"task\":\"other\",\"prompt_ids\":[1],\"ids\":[4],\"logp\":[-1],\"reward\":1}\n",
@@ -333,11 +370,17 @@ static void flat_groups_are_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(counted_by_rollouts),    cmocka_unit_test(epochs_cover_the_rollout),
-        cmocka_unit_test(stopped_anywhere),       cmocka_unit_test(drift_ends_a_rollout),
-        cmocka_unit_test(replay_is_the_same_run), cmocka_unit_test(replay_resumes),
-        cmocka_unit_test(lines_by_hand),          cmocka_unit_test(broken_lines),
-        cmocka_unit_test(truncated_line),         cmocka_unit_test(flat_groups_are_replaced),
+        cmocka_unit_test(counted_by_rollouts),
+        cmocka_unit_test(epochs_cover_the_rollout),
+        cmocka_unit_test(stopped_anywhere),
+        cmocka_unit_test(drift_ends_a_rollout),
+        cmocka_unit_test(replay_is_the_same_run),
+        cmocka_unit_test(replay_with_other_rewards),
+        cmocka_unit_test(replay_resumes),
+        cmocka_unit_test(lines_by_hand),
+        cmocka_unit_test(broken_lines),
+        cmocka_unit_test(truncated_line),
+        cmocka_unit_test(flat_groups_are_replaced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
