@@ -32,7 +32,8 @@ word("model", "model", { "path", "adapter", "init", "freeze", "trains", "optimiz
 word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
 
 local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",
-  "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on" }
+  "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on", "split", "holdout",
+  "held", "duplicates", "overlap" }
 for name, columns in pairs(host.columns()) do
   local keys = {}
   for _, c in ipairs(columns) do keys[#keys + 1] = c.name end
@@ -40,6 +41,15 @@ for name, columns in pairs(host.columns()) do
   if name == "steps" then keys[#keys + 1] = "separator" end
   word(name, "data", keys, true)
   recipe.columns[name] = columns
+end
+
+-- Several sources of one type with weights: d.mixture { { 0.7, d.pairs { ... } }, { 0.3, d.pairs { ... } } }
+function d.mixture(t)
+  if type(t) ~= "table" then
+    node.refuse(node.made({}, "data", "mixture"), nil, "d.mixture: expected a table { ... }, got %s",
+      node.describe(t))
+  end
+  return recipe.mixture(node.made(copy(t), "mixture", "mixture"))
 end
 
 word("adamw", "optimizer", { "lr", "betas", "eps", "weight_decay", "clip" })

@@ -1,25 +1,17 @@
 /* Reads rows, tokenises them, keeps what a task trains on and counts the rest. */
-#include "data/dataset.h"
+#include "data/dataset_impl.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/spill.h"
+#include "data/folder.h"
 #include "data/jsonl.h"
 #include "data/row.h"
-
-struct dw_dataset {
-    dw_row **row; /* all that stays in memory of a row, if memory is short */
-    size_t n, cap;
-    dw_spill spill; /* the rows and what they point to */
-    dw_data_counts counts;
-    char **file;
-    size_t n_file;
-    char hash[65];
-};
+#include "data/seen.h"
 
 /* What a call of dw_dataset_load works with. */
 typedef struct loader {
@@ -28,6 +20,11 @@ typedef struct loader {
     void *fn_ctx;
     dw_dataset *d;
     size_t bad_shown;
+    uint64_t bad; /* of this source */
+    dw_seen seen;
+    uint64_t read;    /* rows of this source */
+    size_t part_from; /* its first row in d->row */
+    uint32_t file0;   /* its first file in d->file */
     bool no_room;
     dw_err full;  /* where no_room */
     bool refused; /* what is wrong is not the row's fault: on_bad does not apply */
@@ -88,11 +85,29 @@ static dw_text keep_text(loader *l, const dw_column_text *t)
     return out;
 }
 
+/* Counts what an earlier row holds already; true: it is to be dropped. */
+static bool is_duplicate(loader *l, uint64_t hash, dw_seen_place at)
+{
+    dw_data_counts *c = &l->d->counts;
+    dw_seen_place first;
+    const bool drop = l->reader.s->on_duplicate == DW_DUPLICATE_DROP;
+    if (dw_seen_add(&l->seen, hash, at, &first))
+        return false;
+    if (!c->duplicate++)
+        snprintf(c->duplicate_at, sizeof c->duplicate_at, "%s:%u and %s:%u", l->d->file[first.file],
+                 first.line, l->d->file[at.file], at.line);
+    c->duplicates_dropped |= drop;
+    return drop;
+}
+
 static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t file, uint32_t line,
                           dw_err *err)
 {
     dw_dataset *d = l->d;
     const dw_ids *ids = &l->reader.ids;
+    const uint64_t hash = dw_hash64(ids->id, ids->n * sizeof *ids->id) ^ shape_hash(w);
+    if (is_duplicate(l, hash ^ (w->label < 0), (dw_seen_place){file, line}))
+        return DW_OK;
     dw_row *r = keep(l, NULL, sizeof *r);
     const int32_t *id = keep(l, ids->id, ids->n * sizeof *id);
     dw_answer *answer = keep(l, NULL, w->n_answer * sizeof *answer);
@@ -136,7 +151,7 @@ static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t fi
     for (size_t i = 0; i < n_said; i++)
         said += !r->mask || r->mask[i];
     d->counts.trained += said;
-    r->hash = dw_hash64(ids->id, ids->n * sizeof *ids->id) ^ shape_hash(w);
+    r->hash = hash;
     count_row(&d->counts, w, ids->n);
     return DW_OK;
 }
@@ -191,6 +206,18 @@ static dw_status fit(loader *l, dw_draft *w, bool *drop, dw_err *err)
     return DW_OK;
 }
 
+/* By the prompt's text (of texts by all of it), so that a prompt is always on the same side. */
+static bool is_aside(loader *l, const dw_draft *w)
+{
+    const dw_data_spec *s = l->reader.s;
+    if (!s->holdout)
+        return false;
+    const dw_column_text *t = s->type == DW_TEXTS ? &w->answer[0].text : &w->prompt;
+    const bool held = dw_prompt_share(dw_column_flat(&l->reader.scratch, t)) < s->holdout;
+    l->d->counts.set_aside += held != s->held;
+    return held != s->held;
+}
+
 static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file, uint32_t line,
                              size_t *at, dw_err *err)
 {
@@ -201,6 +228,8 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
     if (is_useless(l, &w))
         return DW_OK;
     DW_TRY(dw_row_encode(&l->reader, &w, err));
+    if (is_aside(l, &w))
+        return DW_OK;
     if (!teaches(l, &w))
         return dw_fail(err, DW_E_INPUT,
                        "the assistant says nothing in it, so there is no token to train on "
@@ -243,32 +272,55 @@ static dw_status take_row(loader *l, const dw_rows *in, dw_text raw, uint32_t fi
     return st;
 }
 
-/* A bad row ends the load, or is counted and, for the first few, shown. */
+/* A bad row ends the load, or is counted, listed and, for the first few, shown. */
 static dw_status bad_row(loader *l, dw_status st, dw_err *err)
 {
-    enum { SHOWN = 3 };
-    if (st != DW_E_INPUT || l->refused || l->reader.s->on_bad != DW_BAD_SKIP)
+    enum { SHOWN = 3, LISTED = 16 << 20 };
+    const dw_data_spec *s = l->reader.s;
+    if (st != DW_E_INPUT || l->refused || s->on_bad != DW_BAD_SKIP)
         return st;
+    l->bad++;
     l->d->counts.bad++;
+    if (l->d->bad_rows.len < LISTED)
+        dw_buf_printf(&l->d->bad_rows, "%s\n", err->text);
+    if (s->max_bad >= 1 && (double)l->bad > s->max_bad) {
+        dw_err_prefix(err, "%llu bad rows, and on_bad_row allows %.0f; the last is",
+                      (unsigned long long)l->bad, s->max_bad);
+        return st;
+    }
     if (l->bad_shown++ < SHOWN)
         dw_log(DW_WARN, "data", "%s (row skipped)", err->text);
     return DW_OK;
+}
+
+static dw_status check_share(const loader *l, dw_err *err)
+{
+    const dw_data_spec *s = l->reader.s;
+    if (s->on_bad != DW_BAD_SKIP || s->max_bad <= 0 || s->max_bad >= 1 ||
+        (double)l->bad <= s->max_bad * (double)l->read)
+        return DW_OK;
+    return dw_fail(err, DW_E_INPUT,
+                   "%s: %llu of %llu rows are bad, and on_bad_row allows a share of %g; the first "
+                   "is %.*s",
+                   s->file[0], (unsigned long long)l->bad, (unsigned long long)l->read, s->max_bad,
+                   (int)strcspn(l->d->bad_rows.ptr, "\n"), l->d->bad_rows.ptr);
 }
 
 static dw_status take_file(loader *l, uint32_t file, dw_sha256 *sha, dw_err *err)
 {
     dw_rows *in;
     dw_status st = DW_OK;
-    DW_TRY(dw_rows_open(l->reader.s->file[file], &in, err));
+    DW_TRY(dw_rows_open(l->d->file[file], &in, err));
     dw_text bytes = dw_rows_bytes(in);
     dw_sha256_add(sha, bytes.ptr, bytes.len);
-    while (!st && !(l->reader.s->max_rows && l->d->n >= l->reader.s->max_rows)) {
+    while (!st && !(l->reader.s->max_rows && l->d->n - l->part_from >= l->reader.s->max_rows)) {
         dw_text raw;
         uint32_t line;
         bool more;
         st = dw_rows_next(in, &raw, &line, &more, err);
         if (st || !more)
             break;
+        l->read++;
         /* Not the white space around the value: the row is handed on as it is. */
         while (raw.len && strchr(" \t\r\n", raw.ptr[raw.len - 1]))
             raw.len--;
@@ -315,48 +367,95 @@ static dw_status hash_file(dw_sha256 *sha, const char *path, dw_err *err)
     return st;
 }
 
-static dw_status take_files(loader *l, dw_err *err)
+static dw_status nothing_left(const loader *l, dw_err *err)
 {
     const dw_data_counts *c = &l->d->counts;
-    dw_sha256 *sha = dw_sha256_create();
+    const dw_data_spec *s = l->reader.s;
+    dw_buf aside = {0};
+    if (c->set_aside)
+        dw_buf_printf(&aside, ", %llu set aside by holdout", (unsigned long long)c->set_aside);
+    dw_status st = dw_fail(
+        err, DW_E_INPUT,
+        "%s%s: no row of %s is left (%llu bad, %llu too long, %llu with an empty "
+        "completion, %llu with equal halves%s%s)",
+        s->n_file ? s->file[0] : "no file", s->n_file > 1 ? " and others" : "",
+        dw_data_type_name(s->type), (unsigned long long)c->bad, (unsigned long long)c->too_long,
+        (unsigned long long)c->empty_completion, (unsigned long long)c->identical_pair,
+        c->tied_list ? ", others rank all completions alike" : "", aside.ptr ? aside.ptr : "");
+    dw_buf_finish(&aside);
+    return st;
+}
+
+static dw_status take_files(loader *l, dw_sha256 *sha, dw_err *err)
+{
     const dw_data_spec *s = l->reader.s;
     dw_status st = dw_row_reader_open(&l->reader, err);
     if (s->template_file && st >= 0)
         st = hash_file(sha, s->template_file, err);
     for (size_t i = 0; i < s->n_file && !st; i++)
-        st = take_file(l, (uint32_t)i, sha, err);
-    dw_sha256_hex(sha, l->d->hash);
-    l->d->counts.turn_end = l->reader.turn_end;
-    if (!st && !l->d->n)
-        st = dw_fail(err, DW_E_INPUT,
-                     "%s%s: no row of %s is left (%llu bad, %llu too long, %llu with an empty "
-                     "completion, %llu with equal halves%s)",
-                     s->n_file ? s->file[0] : "no file", s->n_file > 1 ? " and others" : "",
-                     dw_data_type_name(s->type), (unsigned long long)c->bad,
-                     (unsigned long long)c->too_long, (unsigned long long)c->empty_completion,
-                     (unsigned long long)c->identical_pair,
-                     c->tied_list ? ", others rank all completions alike" : "");
+        st = take_file(l, l->file0 + (uint32_t)i, sha, err);
+    if (!st)
+        st = check_share(l, err);
+    if (l->reader.turn_end >= 0 || !l->part_from)
+        l->d->counts.turn_end = l->reader.turn_end;
+    if (!st && l->d->n == l->part_from)
+        st = nothing_left(l, err);
     return st ? st : check_named(l, err);
 }
 
-dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t max_positions,
-                          dw_row_fn fn, void *fn_ctx, dw_dataset **out, dw_err *err)
+/* One source behind those that are there. */
+static dw_status take_source(loader *l, const dw_data_spec *s, const dw_tokenizer *t,
+                             uint32_t max_positions, dw_sha256 *sha, dw_err *err)
 {
-    dw_dataset *d = dw_zalloc(1, sizeof *d);
-    loader l = {.reader = {.s = s, .t = t}, .fn = fn, .fn_ctx = fn_ctx, .d = d};
-    *out = NULL;
-    size_t *limit = &l.reader.limit;
-    *limit = s->max_tokens ? s->max_tokens : SIZE_MAX;
+    dw_dataset *d = l->d;
+    dw_arena a = {0};
+    size_t limit = s->max_tokens ? s->max_tokens : SIZE_MAX;
     /* a prompt needs a position for its answer */
     uint32_t most = s->type == DW_PROMPTS && max_positions > 1 ? max_positions - 1 : max_positions;
-    if (most && most < *limit)
-        *limit = most;
-    d->n_file = s->n_file;
-    d->file = dw_zalloc(s->n_file + 1, sizeof *d->file);
-    for (size_t i = 0; i < s->n_file; i++)
-        d->file[i] = dw_strdup(s->file[i]);
-    dw_status st = take_files(&l, err);
-    dw_row_reader_close(&l.reader);
+    if (most && most < limit)
+        limit = most;
+    l->reader = (dw_row_reader){.s = s, .t = t, .limit = limit};
+    l->read = l->bad = 0;
+    l->part_from = d->n;
+    l->file0 = (uint32_t)d->n_file;
+    d->file = dw_realloc(d->file, (d->n_file + s->n_file + 1) * sizeof *d->file);
+    dw_status st = DW_OK;
+    for (size_t i = 0; i < s->n_file && !st; i++) {
+        const char *path;
+        st = dw_folder_file(&a, s->file[i], s->split, &path, err);
+        if (!st)
+            d->file[d->n_file++] = dw_strdup(path);
+    }
+    if (!st) {
+        st = take_files(l, sha, err);
+        dw_row_reader_close(&l->reader);
+    }
+    dw_arena_finish(&a);
+    return st;
+}
+
+dw_status dw_dataset_load_mixture(const dw_data_source *source, size_t n, const dw_tokenizer *t,
+                                  uint32_t max_positions, dw_row_fn fn, void *fn_ctx,
+                                  dw_dataset **out, dw_err *err)
+{
+    dw_dataset *d = dw_zalloc(1, sizeof *d);
+    loader l = {.fn = fn, .fn_ctx = fn_ctx, .d = d};
+    dw_sha256 *sha = dw_sha256_create();
+    dw_status st = DW_OK;
+    double sum = 0;
+    *out = NULL;
+    dw_assert(n > 0 && n <= DW_MIXTURE_MAX);
+    d->n_part = n;
+    for (size_t i = 0; i < n; i++)
+        sum += source[i].weight;
+    for (size_t i = 0; i < n && !st; i++) {
+        d->first[i] = d->n;
+        d->share[i] = source[i].weight / sum;
+        st = take_source(&l, source[i].spec, t, max_positions, sha, err);
+        d->first[i + 1] = d->n;
+    }
+    dw_sha256_hex(sha, d->hash);
+    dw_seen_finish(&l.seen);
     if (st) {
         dw_dataset_free(d);
         return st;
@@ -364,6 +463,13 @@ dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t
     dw_spill_rest(&d->spill);
     *out = d;
     return DW_OK;
+}
+
+dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t max_positions,
+                          dw_row_fn fn, void *fn_ctx, dw_dataset **out, dw_err *err)
+{
+    const dw_data_source one = {s, 1};
+    return dw_dataset_load_mixture(&one, 1, t, max_positions, fn, fn_ctx, out, err);
 }
 
 void dw_dataset_free(dw_dataset *d)
@@ -374,61 +480,7 @@ void dw_dataset_free(dw_dataset *d)
         dw_free(d->file[i]);
     dw_free(d->file);
     dw_free(d->row);
+    dw_buf_finish(&d->bad_rows);
     dw_spill_finish(&d->spill);
     dw_free(d);
-}
-
-size_t dw_dataset_len(const dw_dataset *d)
-{
-    return d->n;
-}
-
-const dw_row *dw_dataset_row(const dw_dataset *d, size_t i)
-{
-    dw_assert(i < d->n);
-    return d->row[i];
-}
-
-const dw_data_counts *dw_dataset_counts(const dw_dataset *d)
-{
-    return &d->counts;
-}
-
-const char *dw_dataset_file(const dw_dataset *d, uint32_t file)
-{
-    dw_assert(file < d->n_file);
-    return d->file[file];
-}
-
-void dw_dataset_hash(const dw_dataset *d, char out[65])
-{
-    memcpy(out, d->hash, 65);
-}
-
-void dw_data_counts_print(const dw_data_counts *c, const char *name, dw_buf *out)
-{
-    const struct {
-        uint64_t n;
-        const char *what;
-    } line[] = {
-        {c->bad, "bad, skipped"},
-        {c->too_long, "too long, dropped"},
-        {c->cut, "too long, cut (prompts on the left, texts at the end)"},
-        {c->empty_completion, "with an empty completion, dropped"},
-        {c->identical_pair, "with chosen equal to rejected, dropped"},
-        {c->tied_list, "with all completions of one rank, dropped"},
-        {c->split_marker, "with the prompt inside, split at the marker"},
-        {c->split_prefix, "with the prompt inside, split where both halves begin alike"},
-        {c->weights, "with a weight of their own"},
-        {c->targets, "with a target"},
-        {c->margins, "with a margin"},
-        {c->gold, "with a gold answer"},
-        {c->teacher_prompts, "with a prompt for the teacher"},
-        {c->talks, "of messages, written with the chat template"},
-        {c->split_messages, "with the prompt inside, split behind the messages both halves share"},
-    };
-    for (size_t i = 0; i < sizeof line / sizeof *line; i++)
-        if (line[i].n)
-            dw_buf_printf(out, "%s: %llu row%s %s\n", name, (unsigned long long)line[i].n,
-                          line[i].n == 1 ? "" : "s", line[i].what);
 }

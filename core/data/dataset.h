@@ -76,6 +76,7 @@ typedef struct dw_column {
 typedef dw_status (*dw_row_fn)(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err);
 
 typedef enum dw_on_bad { DW_BAD_ERROR, DW_BAD_SKIP } dw_on_bad;
+typedef enum dw_on_duplicate { DW_DUPLICATE_KEEP, DW_DUPLICATE_DROP } dw_on_duplicate;
 typedef enum dw_on_long { DW_LONG_DROP, DW_LONG_CUT_PROMPT, DW_LONG_ERROR } dw_on_long;
 /* What of a conversation is trained on. ALL: of texts every token, of answers every message. */
 typedef enum dw_loss_on { DW_LOSS_ASSISTANT, DW_LOSS_ALL } dw_loss_on;
@@ -87,7 +88,8 @@ enum { DW_CHAT_TEMPLATE_MAX = 1 << 20 }; /* bytes of a template's file */
 
 typedef struct dw_data_spec {
     dw_data_type type;
-    const char *const *file; /* absolute; JSONL or a JSON array */
+    const char *const *file; /* absolute; JSONL, a JSON array or a table, packed or not; or a
+                                folder with a file for each split */
     size_t n_file;
     dw_column column[DW_N_DATA_COLUMN]; /* unset: the field of that name */
     const char *separator;              /* of steps: ends every one of them (NULL: a line feed) */
@@ -100,7 +102,13 @@ typedef struct dw_data_spec {
     uint32_t max_tokens;      /* prompt + longest completion; 0: the model's positions */
     uint32_t max_rows;        /* 0: all */
     dw_on_bad on_bad;
+    double max_bad; /* where bad rows are skipped: 1 and more are rows, below 1 a share of them; 0:
+                       any number */
     dw_on_long on_long;
+    const char *split; /* of folders: "train" (NULL), "valid" or "test" */
+    double holdout;    /* share of the prompts that is set aside, by a hash of their text */
+    bool held;         /* the rows that are set aside, and no others */
+    dw_on_duplicate on_duplicate;
     const char *template_file; /* absolute; NULL: the model's own template */
     dw_row_layout layout;
     dw_loss_on loss_on;
@@ -146,7 +154,11 @@ typedef struct dw_row {
  * before training. */
 typedef struct dw_data_counts {
     uint64_t rows, bad, too_long, cut, empty_completion, identical_pair, split_marker, split_prefix;
-    uint64_t tied_list; /* nothing in it is better than anything */
+    uint64_t set_aside; /* by holdout, or not held */
+    uint64_t duplicate; /* the same tokens (and label) as an earlier row */
+    bool duplicates_dropped;
+    char duplicate_at[512]; /* the first of them and what it repeats: "file:line and ..." */
+    uint64_t tied_list;     /* nothing in it is better than anything */
     uint64_t weights, targets, margins, gold, teacher_prompts; /* rows that bring their own */
     uint64_t talks;                                            /* rows of messages */
     uint64_t split_messages; /* pairs of those whose prompt was in both halves */
@@ -163,17 +175,24 @@ typedef struct dw_dataset dw_dataset;
  * is "file:line:column: ..." and exit 4. */
 dw_status dw_dataset_load(const dw_data_spec *s, const dw_tokenizer *t, uint32_t max_positions,
                           dw_row_fn fn, void *fn_ctx, dw_dataset **out, dw_err *err);
+/* Several sources of one type in one data set; share[i] > 0. Rows come in these proportions. */
+typedef struct dw_data_source {
+    const dw_data_spec *spec;
+    double weight;
+} dw_data_source;
+dw_status dw_dataset_load_mixture(const dw_data_source *source, size_t n, const dw_tokenizer *t,
+                                  uint32_t max_positions, dw_row_fn fn, void *fn_ctx,
+                                  dw_dataset **out, dw_err *err);
 void dw_dataset_free(dw_dataset *d); /* accepts NULL */
+/* A line for each bad row that was skipped; empty when none was. */
+dw_text dw_dataset_bad_rows(const dw_dataset *d);
+
 size_t dw_dataset_len(const dw_dataset *d);
 const dw_row *dw_dataset_row(const dw_dataset *d, size_t i);
 const dw_data_counts *dw_dataset_counts(const dw_dataset *d);
 const char *dw_dataset_file(const dw_dataset *d, uint32_t file);
 void dw_dataset_hash(const dw_dataset *d, char out[65]); /* of the files' bytes */
-/* One line per kind of thing that was dropped, cut or repaired; empty when nothing was. */
+/* One line per kind of thing that was dropped, cut, repaired or strange; empty when nothing was. */
 void dw_data_counts_print(const dw_data_counts *c, const char *name, dw_buf *out);
-
-/* Row number `n` (counted from 0 over the whole run) of the endless shuffled order: epoch
- * n / len in an order that depends on (seed, epoch) alone. */
-size_t dw_shuffle_at(uint64_t seed, size_t len, uint64_t n);
 
 #endif

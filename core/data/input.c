@@ -81,7 +81,7 @@ void dw_input_ending(const char *path, char out[16])
     const char *base = dw_path_base(path), *end = base + strlen(base);
     for (int turn = 0; turn < 2; turn++) {
         const char *dot = end;
-        while (dot > base && *dot != '.')
+        while (dot > base && (dot == end || *dot != '.'))
             dot--;
         size_t n = (size_t)(end - dot);
         out[0] = 0;

@@ -1,6 +1,6 @@
 /* The shuffled order: a stateless permutation of the rows for every epoch. */
 #include "base/rng.h"
-#include "data/dataset.h"
+#include "data/order.h"
 
 enum { SMALL = 256, ROUNDS = 8 };
 

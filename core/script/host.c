@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "data/folder.h"
 #include "data/jsonl.h"
 #include "script/state.h"
 #include "train/feeds.h"
@@ -65,6 +66,20 @@ static int host_exists(lua_State *L)
     const char *path = luaL_checkstring(L, 1);
     lua_pushstring(L, dw_dir_exists(path) ? "dir" : dw_file_exists(path) ? "file" : NULL);
     return 1;
+}
+
+/* data_file(path, split) -> the file that holds the rows, or nil and why */
+static int host_data_file(lua_State *L)
+{
+    dw_arena a = {0};
+    dw_err err;
+    const char *file;
+    dw_status st =
+        dw_folder_file(&a, luaL_checkstring(L, 1), luaL_optstring(L, 2, NULL), &file, &err);
+    if (st == DW_OK)
+        lua_pushstring(L, file);
+    dw_arena_finish(&a);
+    return st < 0 ? refused(L, st, &err) : 1;
 }
 
 /* rows(path) -> number of rows, or nil and why */
@@ -286,21 +301,15 @@ static int host_checks_files(lua_State *L)
 
 void dw_host_push(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"where", host_where},
-                                         {"source", host_source},
-                                         {"resolve", host_resolve},
-                                         {"exists", host_exists},
-                                         {"rows", host_rows},
-                                         {"nearest", host_nearest},
-                                         {"plugin", host_plugin},
-                                         {"options", host_options},
-                                         {"columns", host_columns},
-                                         {"check", host_check},
-                                         {"parse", host_parse},
-                                         {"list", host_list},
-                                         {"checks_files", host_checks_files},
-                                         {"load", dw_source_load_own},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"where", host_where},         {"source", host_source},
+        {"resolve", host_resolve},     {"exists", host_exists},
+        {"data_file", host_data_file}, {"rows", host_rows},
+        {"nearest", host_nearest},     {"plugin", host_plugin},
+        {"options", host_options},     {"columns", host_columns},
+        {"check", host_check},         {"parse", host_parse},
+        {"list", host_list},           {"checks_files", host_checks_files},
+        {"load", dw_source_load_own},  {NULL, NULL}};
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TTABLE)
         return;
     lua_pop(L, 1);

@@ -96,6 +96,25 @@ dw_status dw_live_lock(dw_live *l, dw_err *err)
     return DW_OK;
 }
 
+dw_status dw_live_list_bad_rows(dw_live *l, dw_err *err)
+{
+    dw_buf all = {0};
+    for (size_t i = 0; i < l->job.n_task; i++) {
+        const dw_live_task *t = &l->job.task[i];
+        const dw_text bad = dw_dataset_bad_rows(t->data);
+        dw_buf_add(&all, bad.ptr, bad.len);
+        if (t->eval) {
+            const dw_text more = dw_dataset_bad_rows(t->eval);
+            dw_buf_add(&all, more.ptr, more.len);
+        }
+    }
+    dw_status st = DW_OK;
+    if (all.len)
+        st = dw_file_write(dw_live_path(l, "bad_rows.txt"), all.ptr, all.len, err);
+    dw_buf_finish(&all);
+    return st;
+}
+
 void dw_live_print_data(const dw_live *l)
 {
     if (l->o->quiet)
@@ -109,6 +128,7 @@ void dw_live_print_data(const dw_live *l)
         snprintf(name, sizeof name, "%s eval", t->plan->name);
         if (t->eval)
             dw_data_counts_print(dw_dataset_counts(t->eval), name, &b);
+        dw_task_print_overlap(t, &b);
     }
     if (b.len > 0)
         fputs(b.ptr, stderr);

@@ -36,6 +36,8 @@ void dw_live_close(dw_live *l);
 dw_status dw_live_lock(dw_live *l, dw_err *err);
 const char *dw_live_path(dw_live *l, const char *name); /* RUN/name */
 /* What was dropped or cut from the data, one line each. */
+/* Writes bad_rows.txt of the run where rows were skipped: file, line, column and why. */
+dw_status dw_live_list_bad_rows(dw_live *l, dw_err *err);
 void dw_live_print_data(const dw_live *l);
 
 /* Trains from job.step to the end of the plan; see run.h for what it returns. */

@@ -72,9 +72,14 @@
 #include "train/plan_rollout.h"
 #include "train/schedule.h"
 
+/* What to do with rows of eval that training sees, too. */
+typedef enum { DW_OVERLAP_KEEP, DW_OVERLAP_DROP, DW_OVERLAP_ERROR } dw_plan_overlap;
 typedef struct dw_plan_data {
     dw_data_spec spec;
     bool shuffle;
+    double fraction;                 /* of a mixture: the weight of this source */
+    const struct dw_plan_data *also; /* [n_also] the other sources */
+    size_t n_also, overlap;          /* a dw_plan_overlap */
 } dw_plan_data;
 
 /* The steps' values as the answer's own score; none: they are rewards of tokens alone. */

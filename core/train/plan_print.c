@@ -82,11 +82,10 @@ static void put_column(dw_buf *b, bool *any, const char *key, const dw_column *c
     *any = true;
 }
 
-static void put_data(dw_buf *b, const dw_plan_data *d)
+static void put_source(dw_buf *b, const dw_plan_data *d)
 {
     const dw_data_spec *s = &d->spec;
     bool any = false;
-    put_key(b, "data");
     dw_buf_printf(b, "{\"type\":\"%s\"", dw_plan_types[s->type]);
     put_list(b, "files", s->file, s->n_file);
     put_key(b, "columns");
@@ -102,6 +101,12 @@ static void put_data(dw_buf *b, const dw_plan_data *d)
     put_int(b, "max_tokens", s->max_tokens);
     put_int(b, "max_rows", s->max_rows);
     put_str(b, "on_bad_row", dw_plan_on_bad[s->on_bad]);
+    put_num(b, "max_bad", s->max_bad);
+    put_str(b, "split", s->split);
+    put_num(b, "holdout", s->holdout);
+    put_bool(b, "held", s->held);
+    put_str(b, "duplicates", dw_plan_duplicates[s->on_duplicate]);
+    put_str(b, "overlap", dw_plan_overlaps[d->overlap]);
     put_str(b, "on_long", dw_plan_on_long[s->on_long]);
     put_str(b, "template", s->template_file);
     put_str(b, "layout", dw_plan_layouts[s->layout]);
@@ -109,7 +114,21 @@ static void put_data(dw_buf *b, const dw_plan_data *d)
     put_str(b, "content_key", s->content_key);
     put_str(b, "loss_on", dw_plan_loss_on[s->loss_on]);
     put_bool(b, "shuffle", d->shuffle);
-    dw_buf_addc(b, '}');
+    put_num(b, "fraction", d->fraction);
+    put_key(b, "also");
+    dw_buf_addc(b, '[');
+    for (size_t i = 0; i < d->n_also; i++) {
+        if (i)
+            dw_buf_addc(b, ',');
+        put_source(b, &d->also[i]);
+    }
+    dw_buf_adds(b, "]}");
+}
+
+static void put_data(dw_buf *b, const dw_plan_data *d)
+{
+    put_key(b, "data");
+    put_source(b, d);
 }
 
 static void put_demonstrate(dw_buf *b, const dw_plan_demonstrate *d)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/order.h"
 #include "train/plan_rollout.h"
 
 const char *const dw_plan_types[] = {"texts",  "completions", "pairs", "prompts",
@@ -178,18 +179,86 @@ static dw_status parse_talk(const dw_fields *f, dw_data_spec *s)
     return check_layout(f, s);
 }
 
+const char *const dw_plan_splits[] = {"train", "valid", "test", NULL};
+const char *const dw_plan_duplicates[] = {"keep", "drop", NULL};
+const char *const dw_plan_overlaps[] = {"keep", "drop", "error", NULL};
+
+/* Which of a file's rows are read, and what strange ones mean. */
+static dw_status parse_choice(const dw_fields *f, dw_plan_data *out)
+{
+    dw_data_spec *s = &out->spec;
+    int bad, split, duplicates, overlap;
+    DW_TRY(dw_fields_choice(f, "on_bad_row", dw_plan_on_bad, 0, &bad));
+    DW_TRY(dw_fields_num(f, "max_bad", 0, 0, INT32_MAX, &s->max_bad));
+    DW_TRY(dw_fields_choice(f, "split", dw_plan_splits, 0, &split));
+    DW_TRY(dw_fields_num(f, "holdout", 0, 0, 1, &s->holdout));
+    DW_TRY(dw_fields_bool(f, "held", false, &s->held));
+    DW_TRY(dw_fields_choice(f, "duplicates", dw_plan_duplicates, 0, &duplicates));
+    DW_TRY(dw_fields_choice(f, "overlap", dw_plan_overlaps, 0, &overlap));
+    DW_TRY(dw_fields_num(f, "fraction", 1, 0, INFINITY, &out->fraction));
+    s->on_bad = (dw_on_bad)bad;
+    s->split = dw_plan_splits[split];
+    s->on_duplicate = (dw_on_duplicate)duplicates;
+    out->overlap = (size_t)overlap;
+    if (s->max_bad > 0 && s->on_bad != DW_BAD_SKIP)
+        return dw_fields_fail(f, "max_bad", "only where bad rows are skipped (on_bad_row)");
+    if (s->held && !s->holdout)
+        return dw_fields_fail(f, "held", "nothing is set aside: say which share (holdout = 0.05)");
+    if (s->holdout == 1)
+        return dw_fields_fail(f, "holdout", "expected a share below 1");
+    if (out->fraction <= 0)
+        return dw_fields_fail(f, "fraction", "expected a number above 0");
+    return DW_OK;
+}
+
+static dw_status parse_data_at(const dw_fields *owner, const dw_json *v, const char *path,
+                               const dw_json *functions, dw_plan_data *out);
+
+/* The further sources of a mixture. */
+static dw_status parse_also(const dw_fields *f, const dw_json *functions, dw_plan_data *out)
+{
+    const dw_json *list = dw_fields_get(f, "also");
+    if (!list)
+        return DW_OK;
+    if (dw_json_kind(list) != DW_JSON_ARRAY)
+        return dw_fields_fail(f, "also", "expected a list, got %s", dw_json_kind_name(list));
+    if (dw_json_len(list) >= DW_MIXTURE_MAX)
+        return dw_fields_fail(f, "also", "a mixture has at most %d sources", DW_MIXTURE_MAX);
+    dw_plan_data *d = dw_arena_alloc(f->arena, (dw_json_len(list) + 1) * sizeof *d);
+    size_t n = 0;
+    for (const dw_json *e = dw_json_first(list); e; e = dw_json_next(e), n++) {
+        char *path = dw_arena_printf(f->arena, "%s.%zu", dw_fields_path(f, "also"), n);
+        DW_TRY(parse_data_at(f, e, path, functions, &d[n]));
+        if (d[n].n_also || d[n].spec.type != out->spec.type)
+            return dw_fields_fail(f, "also", "every source of a mixture is plain data of one type");
+        const char *a = d[n].spec.template_file, *b = out->spec.template_file;
+        if ((a == NULL) != (b == NULL) || (a && strcmp(a, b) != 0))
+            return dw_fields_fail(f, "also", "the sources of a mixture share one template");
+    }
+    out->also = d;
+    out->n_also = n;
+    return DW_OK;
+}
+
 static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw_plan_data *out)
 {
+    return parse_data_at(owner, dw_fields_get(owner, "data"), dw_fields_path(owner, "data"),
+                         functions, out);
+}
+
+static dw_status parse_data_at(const dw_fields *owner, const dw_json *v, const char *path,
+                               const dw_json *functions, dw_plan_data *out)
+{
     static const char *const keys[] = {
-        "type",     "files",      "columns",  "split_marker", "add_eos",     "add_bos",
-        "shuffle",  "max_tokens", "max_rows", "on_bad_row",   "on_long",     "separator",
-        "template", "layout",     "loss_on",  "role_key",     "content_key", NULL};
+        "type",       "files",    "columns",     "split_marker", "add_eos",   "add_bos",  "shuffle",
+        "max_tokens", "max_rows", "on_bad_row",  "on_long",      "separator", "template", "layout",
+        "loss_on",    "role_key", "content_key", "max_bad",      "split",     "holdout",  "held",
+        "duplicates", "overlap",  "fraction",    "also",         NULL};
     dw_data_spec *s = &out->spec;
     dw_fields f;
-    int type, bad, too_long;
+    int type, too_long;
     int64_t n;
-    DW_TRY(dw_fields_open(owner, dw_fields_get(owner, "data"), dw_fields_path(owner, "data"), keys,
-                          &f));
+    DW_TRY(dw_fields_open(owner, v, path, keys, &f));
     if (!dw_fields_get(&f, "type"))
         return dw_fields_fail(&f, "type",
                               "missing (texts, completions, pairs, prompts, "
@@ -213,11 +282,10 @@ static dw_status parse_data(const dw_fields *owner, const dw_json *functions, dw
     s->max_tokens = (uint32_t)n;
     DW_TRY(dw_fields_int(&f, "max_rows", 0, 0, INT32_MAX, &n));
     s->max_rows = (uint32_t)n;
-    DW_TRY(dw_fields_choice(&f, "on_bad_row", dw_plan_on_bad, 0, &bad));
+    DW_TRY(parse_choice(&f, out));
     DW_TRY(dw_fields_choice(&f, "on_long", dw_plan_on_long, 0, &too_long));
-    s->on_bad = (dw_on_bad)bad;
     s->on_long = (dw_on_long)too_long;
-    return DW_OK;
+    return parse_also(&f, functions, out);
 }
 
 const char *const dw_plan_step_totals[] = {"none", "min", "prod", "mean", "last", NULL};

@@ -7,6 +7,7 @@
 
 extern const char *const dw_plan_on_bad[], *const dw_plan_on_long[], *const dw_plan_types[];
 extern const char *const dw_plan_layouts[], *const dw_plan_loss_on[];
+extern const char *const dw_plan_splits[], *const dw_plan_duplicates[], *const dw_plan_overlaps[];
 
 /* `functions`: the plan's object of that name (may be NULL); every Lua name must be in it. */
 dw_status dw_plan_task_parse(const dw_fields *tasks, const dw_json *v, const dw_json *functions,

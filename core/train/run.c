@@ -164,6 +164,7 @@ static dw_status start(dw_live *l, dw_err *err)
 {
     print_start(l);
     DW_TRY(make_folder(l, err));
+    DW_TRY(dw_live_list_bad_rows(l, err));
     DW_TRY(write_rollouts(l, err));
     DW_TRY(open_rollouts(l, err));
     DW_TRY(dw_live_arm(l, err));

@@ -270,9 +270,7 @@ void dw_set_pick(dw_set *out, dw_arena *a, const dw_pick *pick, size_t n)
 
 const dw_row *dw_set_row(const dw_live_task *t, uint64_t n)
 {
-    size_t len = dw_dataset_len(t->data);
-    size_t i = t->plan->data.shuffle ? dw_shuffle_at(t->seed, len, n) : (size_t)(n % len);
-    return dw_dataset_row(t->data, i);
+    return dw_dataset_at(t->data, t->seed, t->plan->data.shuffle, n);
 }
 
 /* A number for the h-th sequence of a row, the same in every cut. */

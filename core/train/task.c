@@ -369,7 +369,8 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_chat
                            dw_dataset **out, dw_err *err)
 {
     const dw_job *job = t->job;
-    dw_data_spec s = d->spec;
+    dw_data_spec s = d->spec, also[DW_MIXTURE_MAX];
+    dw_data_source source[DW_MIXTURE_MAX] = {{&s, d->fraction}};
     s.field = t->field;
     s.n_field = t->n_field;
     const dw_model *m = t->model->m;
@@ -383,9 +384,41 @@ static dw_status load_data(const dw_live_task *t, const dw_plan_data *d, dw_chat
     if (st < 0) /* in the way of messages only */
         s.chat_why = dw_arena_strdup(&t->job->arena, err->text);
     s.chat = *chat;
-    DW_TRY(dw_dataset_load(&s, tok, dw_model_description(m)->max_positions,
-                           job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err));
+    for (size_t i = 0; i < d->n_also; i++) {
+        also[i] = d->also[i].spec;
+        also[i].field = s.field;
+        also[i].n_field = s.n_field;
+        also[i].chat = s.chat;
+        source[1 + i] = (dw_data_source){&also[i], d->also[i].fraction};
+    }
+    DW_TRY(dw_dataset_load_mixture(
+        source, 1 + d->n_also, tok, dw_model_description(m)->max_positions,
+        job->cb ? job->cb->row : NULL, job->cb ? job->cb->ctx : NULL, out, err));
     return dw_task_check_talk(t, &s, *out, err);
+}
+
+static dw_status check_overlap(dw_live_task *t, dw_err *err)
+{
+    const size_t policy = t->plan->eval->data.overlap;
+    dw_dataset_overlap(t->data, t->eval, policy == DW_OVERLAP_DROP, &t->overlap);
+    const dw_overlap *o = &t->overlap;
+    if (policy != DW_OVERLAP_ERROR || (!o->rows && !o->prompts))
+        return DW_OK;
+    return dw_fail(err, DW_E_INPUT,
+                   "eval: %llu rows are in the training data and %llu more have a prompt of it "
+                   "(%s), and overlap = \"error\"",
+                   (unsigned long long)o->rows, (unsigned long long)o->prompts, o->at);
+}
+
+void dw_task_print_overlap(const dw_live_task *t, dw_buf *out)
+{
+    const dw_overlap *o = &t->overlap;
+    if (t->eval && (o->rows || o->prompts))
+        dw_buf_printf(out,
+                      "%s eval: %llu rows are in the training data and %llu more have a prompt of "
+                      "it, %s (%s)\n",
+                      t->plan->name, (unsigned long long)o->rows, (unsigned long long)o->prompts,
+                      t->plan->eval->data.overlap == DW_OVERLAP_DROP ? "dropped" : "kept", o->at);
 }
 
 static dw_status open_data(dw_live_task *t, dw_err *err)
@@ -398,6 +431,7 @@ static dw_status open_data(dw_live_task *t, dw_err *err)
     if (!p->eval)
         return DW_OK;
     DW_TRY(load_data(t, &p->eval->data, &t->chat[1], &t->eval, err));
+    DW_TRY(check_overlap(t, err));
     if (dw_dataset_len(t->eval) == 0)
         return dw_fail(err, DW_E_INPUT, "eval: no row is left to evaluate on (%s)",
                        p->eval->data.spec.file[0]);

@@ -3,7 +3,7 @@
 #ifndef DW_TRAIN_TASK_H
 #define DW_TRAIN_TASK_H
 
-#include "data/dataset.h"
+#include "data/order.h"
 #include "plug/plug.h"
 #include "train/metrics.h"
 #include "train/models.h"
@@ -39,6 +39,7 @@ typedef struct dw_live_task {
     const dw_plan_task *plan;
     uint64_t seed;
     dw_dataset *data, *eval; /* eval: NULL without one */
+    dw_overlap overlap;      /* of the two */
     dw_chat *chat[2];        /* of data and eval: what messages are written with; or NULL */
     dw_use *objective, *reward;
     size_t n_objective, n_reward;
@@ -104,6 +105,8 @@ typedef struct dw_job {
  * Messages start with "tasks.NAME". */
 dw_status dw_task_open_all(dw_job *job, dw_err *err);
 void dw_task_close_all(dw_job *job);
+/* A line where rows of eval are in the training data. */
+void dw_task_print_overlap(const dw_live_task *t, dw_buf *out);
 /* Writes scheduled options for step `step` (from 0). */
 dw_status dw_task_schedule(dw_job *job, uint64_t step, dw_err *err);
 /* Part of stored runs: a name as a number. */

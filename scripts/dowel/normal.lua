@@ -5,7 +5,8 @@ local node = host.load("node")
 local type, find, format, match = type, string.find, string.format, string.match
 local null = host.null
 
-local normal = { columns = {}, plugin_of = setmetatable({}, { __mode = "k" }) }
+local normal = { columns = {}, plugin_of = setmetatable({}, { __mode = "k" }),
+  also_of = setmetatable({}, { __mode = "k" }) }
 
 -- A plan being built: tree, pos (dotted path -> {t, key, label}), functions (name -> function).
 local function at(plan, path, t, key, label)
@@ -48,6 +49,8 @@ function normal.lora(plan, path, t)
   if a.targets == nil then a.targets = { "q", "k", "v", "o", "gate", "up", "down" } end
   return a
 end
+
+local weighted
 
 -- A range of steps { from, to }, or a list of them.
 local function freeze(t)
@@ -129,6 +132,21 @@ local function column(plan, t, key, v, kind, name)
     node.describe(v))
 end
 
+-- on_bad_row = { skip = 10 } or { skip = "1%" }: so many bad rows, or such a share, and no more
+local function bad_limit(plan, path, t, data)
+  at(plan, path .. ".max_bad", t, "on_bad_row", "on_bad_row")
+  if type(t.on_bad_row) ~= "table" then return end
+  local limit = node.table(t, "on_bad_row", t.on_bad_row, "on_bad_row")
+  node.keys(limit, "on_bad_row", { "skip" })
+  local n = limit.skip
+  local share = type(n) == "string" and match(n, "^(%d+%.?%d*)%%$")
+  if share then n = tonumber(share) / 100 end
+  if type(n) ~= "number" or n <= 0 or (share and n >= 1) then
+    node.refuse(t, "on_bad_row", 'on_bad_row: expected "error", "skip", { skip = 10 } or { skip = "1%%" }')
+  end
+  data.on_bad_row, data.max_bad = "skip", n
+end
+
 -- prefix: of function names, "main" or "main.eval"
 function normal.data(plan, path, t, prefix, shuffle)
   local info = node.info(t)
@@ -136,11 +154,14 @@ function normal.data(plan, path, t, prefix, shuffle)
   local data = { type = kind, files = {}, columns = {}, split_marker = null,
     add_eos = kind ~= "steps", add_bos = true, max_tokens = 0, max_rows = 0, on_bad_row = "error",
     on_long = "drop", shuffle = shuffle, template = null, layout = "none", role_key = null,
-    content_key = null, loss_on = "assistant" }
+    content_key = null, loss_on = "assistant", max_bad = 0, holdout = 0, held = false,
+    split = find(prefix, ".eval", 1, true) and "valid" or "train", duplicates = "keep",
+    overlap = "keep", fraction = 1, also = node.list {} }
   at(plan, path, t, nil, find(prefix, ".", 1, true) and "eval.data" or "data")
   copy(plan, path, t, { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows",
-    "on_bad_row", "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on" },
-    kind, data)
+    "on_bad_row", "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on",
+    "split", "holdout", "held", "duplicates", "overlap" }, kind, data)
+  bad_limit(plan, path, t, data)
   if t.template ~= nil then
     data.template = normal.path(plan, t, "template", t.template, kind .. ".template")
   end
@@ -164,7 +185,44 @@ function normal.data(plan, path, t, prefix, shuffle)
     end
     at(plan, format("%s.columns.%s", path, k), t, k, kind .. "." .. k)
   end
+  local more = normal.also_of[t]
+  if more then
+    data.fraction = more.weight
+    for i, other in ipairs(more) do
+      local below = format("%s.also.%d", path, i - 1)
+      data.also[i] = normal.data(plan, below, other[2], format("%s.%d", prefix, i), shuffle)
+      data.also[i].fraction = other[1]
+    end
+  end
   return data
+end
+
+-- A mixture is its first source, which knows the others.
+function normal.mixture(t)
+  node.keys(t, "d.mixture", {}, true)
+  local list = {}
+  for i, v in ipairs(t) do
+    local weight, source = weighted(t, i, v, { data = true }, "d.pairs { ... } or the like")
+    if normal.also_of[source] then
+      node.refuse(t, i, "d.mixture: a source is plain data, not another mixture")
+    end
+    list[i] = { weight, source }
+  end
+  if #list < 2 then node.refuse(t, nil, "d.mixture needs at least two sources { weight, data }") end
+  local first = {}
+  for k, v in next, list[1][2] do first[k] = v end
+  local call = node.info(list[1][2]).call
+  node.made(first, "data", call)
+  local more = { weight = list[1][1] }
+  for i = 2, #list do
+    if node.info(list[i][2]).call ~= call then
+      node.refuse(t, i, "d.mixture: every source is d.%s as the first, this one is d.%s", call,
+        node.info(list[i][2]).call)
+    end
+    more[i - 1] = list[i]
+  end
+  normal.also_of[first] = more
+  return first
 end
 
 -- The last word of an id or path: "org.example.brevity" -> "brevity", "./x/y.so" -> "y".
@@ -202,7 +260,7 @@ local function reward(plan, path, t, weight, name)
 end
 
 -- { weight, thing } or thing
-local function weighted(t, key, v, kinds, form)
+function weighted(t, key, v, kinds, form)
   if type(v) == "table" and not node.kind(v) then
     node.inside(v, t, key)
     node.keys(v, key, {}, true)
@@ -271,7 +329,7 @@ end
 local rollout_keys = { "samples", "temperature", "max_tokens", "top_k", "top_p", "min_p", "stop",
   "epochs", "minibatches", "max_kl", "dynamic", "demonstrate" }
 local demonstrate_keys = { "prompt", "part", "at_least", "own", "feedback" }
-local eval_keys = { "data", "every", "patience", "metric", "greater", "samples", "at_start" }
+local eval_keys = { "holdout", "data", "every", "patience", "metric", "greater", "samples", "at_start" }
 
 -- What a teacher reads: the row with a good answer of the same group.
 local function demonstrate(plan, path, rollout, name)
@@ -313,12 +371,26 @@ local function eval(plan, path, task, name)
   if task.eval == nil then return null end
   local t = node.table(task, "eval", task.eval, "eval")
   node.keys(t, "eval", eval_keys)
-  want(t, "data", t.data, "data", data_form, "eval.data")
+  local source = t.data
+  if t.holdout ~= nil then
+    if t.holdout ~= true or t.data ~= nil or not task.data.holdout then
+      node.refuse(t, "holdout", "eval.holdout: expected `holdout = true` in place of 'data', with the "
+        .. "share in the task's own data (holdout = 0.05)")
+    end
+    source = task.data
+  end
+  want(t, "data", source, "data", data_form, "eval.data")
   local metric = t.metric or (task.rollout and "reward" or "loss")
   local e = { every = 50, patience = 0, samples = 1, at_start = true, metric = metric,
     greater = not (type(metric) == "string" and find(metric, "loss$") ~= nil) }
   copy(plan, path, t, eval_keys, "eval", e)
-  e.data = normal.data(plan, path .. ".data", t.data, name .. ".eval", false)
+  e.holdout = nil
+  e.data = normal.data(plan, path .. ".data", source, name .. ".eval", false)
+  if t.holdout then
+    e.data.split = task.data.split or "train"
+    e.data.held = true
+    for _, other in ipairs(e.data.also) do other.held, other.split = true, e.data.split end
+  end
   return e
 end
 

@@ -7,7 +7,7 @@ local type, find, format, match, gmatch, sub = type, string.find, string.format,
   string.gmatch, string.sub
 local null = host.null
 
-local recipe = { plugin_of = normal.plugin_of, columns = normal.columns }
+local recipe = { plugin_of = normal.plugin_of, columns = normal.columns, mixture = normal.mixture }
 local plans = setmetatable({}, { __mode = "k" }) -- recipe's tree -> its plan
 local methods = {}
 local mt = { __index = methods, __name = "dowel.recipe" }
@@ -458,19 +458,21 @@ local function is_ref(path)
   return sub(path, 1, 6) == "stage:"
 end
 
-local function check_data(plan, path, data)
+local check_data
+function check_data(plan, path, data)
   for i, file in ipairs(data.files) do
     local at = format("%s.files.%d", path, i - 1)
     if not plan.pos[at] then at = path .. ".files" end
     if not plan.pos[at] then at = path end
-    local kind = host.exists(file)
-    if kind == "dir" then
-      refuse_at(plan, at, format("'%s' is a folder, expected a file of rows",
-        plan.origin[file] or file))
-    elseif not kind then
-      refuse_at(plan, at, missing(plan, file, "data file"))
+    if not host.exists(file) then refuse_at(plan, at, missing(plan, file, "data file")) end
+    local found, why = host.data_file(file, data.split)
+    if not found then
+      local given = plan.origin[file]
+      if given and sub(why, 1, #file) == file then why = given .. sub(why, #file + 1) end
+      refuse_at(plan, at, why)
     end
   end
+  for i, other in ipairs(data.also or {}) do check_data(plan, format("%s.also.%d", path, i - 1), other) end
 end
 
 local function check_template(plan, path, data)
@@ -517,13 +519,18 @@ end
 local function count_epochs(plan)
   local tree = plan.tree
   local name, task = next(tree.tasks)
-  local rows = 0
-  for _, file in ipairs(task.data.files) do
-    local n, why = host.rows(file)
-    if not n then refuse_at(plan, format("tasks.%s.data", name), why) end
-    rows = rows + n
+  local function count(data)
+    local rows = 0
+    for _, file in ipairs(data.files) do
+      local n, why = host.rows(host.data_file(file, data.split) or file)
+      if not n then refuse_at(plan, format("tasks.%s.data", name), why) end
+      rows = rows + n
+    end
+    if data.max_rows > 0 and rows > data.max_rows then rows = data.max_rows end
+    for _, other in ipairs(data.also) do rows = rows + count(other) end
+    return rows
   end
-  if task.data.max_rows > 0 and rows > task.data.max_rows then rows = task.data.max_rows end
+  local rows = count(task.data)
   if rows == 0 then refuse_at(plan, format("tasks.%s.data", name), "the data has no rows") end
   tree.schedule[1].steps = math.ceil(plan.epochs * rows / task.rows)
   tree.schedule[1].epochs = plan.epochs

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "data/dataset.h"
+#include "data/order.h"
 
 static void every_epoch_is_a_permutation(void **state)
 {
