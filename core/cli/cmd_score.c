@@ -129,8 +129,8 @@ dw_status dw_cmd_score(int argc, char **argv, dw_err *err)
          "stop at a bad row (default), or write {\"error\"} and go on"},
         {"--threads", DW_ARG_INT, &s.model.threads, 0, 1024, "N", "0, the default: one per CPU"},
         {"--kernel", DW_ARG_STR, &s.model.kernel, 0, 0, "K", "auto (default), plain, avx2, avx512"},
-        {"--storage", DW_ARG_STR, &s.model.storage, 0, 0, "source|float32|bf16",
-         "the weights in memory; source, the default: those of a bf16 checkpoint as bf16"},
+        {"--storage", DW_ARG_STR, &s.model.storage, 0, 0, "TYPE",
+         "of frozen weights in memory: source (default; bf16 stays bf16), float32, bf16"},
     };
     DW_TRY(dw_args_parse(argc, argv, "dowel score MODEL FILE", arg, sizeof arg / sizeof *arg, word,
                          2, 2, &help, err));
