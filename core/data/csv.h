@@ -28,7 +28,7 @@ void dw_csv_finish(dw_csv *c);
 /* Takes the record at the start of `text` apart. Returns its length with the end of its last line,
  * or 0: more text is needed (never at the end, where nothing follows `text`). Line breaks inside
  * quotes belong to the record. A record that breaks the rules has c->bad set and is its first line
- * alone. */
+ * alone; the fault may lie behind it, in text that its quotes hold together. */
 size_t dw_csv_scan(dw_csv *c, dw_text text, bool end);
 /* Keeps the scanned record as the header; c->bad is set where it cannot be one. */
 void dw_csv_header(dw_csv *c, dw_text record);

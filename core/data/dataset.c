@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json_scan.h"
 #include "base/log.h"
 #include "data/folder.h"
 #include "data/jsonl.h"
@@ -322,7 +323,7 @@ static dw_status take_file(loader *l, uint32_t file, dw_sha256 *sha, dw_err *err
             break;
         l->read++;
         /* Not the white space around the value: the row is handed on as it is. */
-        while (raw.len && strchr(" \t\r\n", raw.ptr[raw.len - 1]))
+        while (raw.len && dw_json_space(raw.ptr + raw.len - 1, raw.ptr + raw.len))
             raw.len--;
         dw_arena_reset(&l->reader.scratch);
         st = take_row(l, in, raw, file, line, err);

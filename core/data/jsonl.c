@@ -269,7 +269,7 @@ static dw_status next_record(dw_rows *r, dw_err *err)
             continue;
         }
         r->at += n;
-        r->record.len = n;
+        r->record.len = r->csv.bad && r->csv.bad_at > n ? r->csv.bad_at : n; /* up to the fault */
         if (dw_json_space(rest.ptr, rest.ptr + n) < n)
             return DW_OK;
     }

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/json_scan.h"
 #include "data/jsonl.h"
 #include "data/talk.h"
 
@@ -237,7 +238,7 @@ static dw_status take_file(looker *l, const char *file, dw_err *err)
         if (!st && !more)
             break;
         bool over = st < 0; /* broken between rows: nothing more can be read */
-        while (!st && raw.len && strchr(" \t\r\n", raw.ptr[raw.len - 1]))
+        while (!st && raw.len && dw_json_space(raw.ptr + raw.len - 1, raw.ptr + raw.len))
             raw.len--;
         v->rows += !l->against && !st;
         if (!st) {

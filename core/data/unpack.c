@@ -150,6 +150,8 @@ static dw_status zstd_some(dw_unpack *u, dw_text in, size_t *used, size_t most, 
 {
     ZSTD_inBuffer from = {in.ptr, in.len, 0};
     size_t made = 0, n;
+    if (u->whole && !in.len) /* asked on, it would wait for another frame */
+        return DW_OK;
     do {
         ZSTD_outBuffer to = {u->piece, PIECE, 0};
         size_t rc = ZSTD_decompressStream(u->s, &to, &from);

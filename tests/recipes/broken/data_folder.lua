@@ -1,4 +1,4 @@
--- expect 4: data_folder.lua:6: ../files: the folder has no train.jsonl (or .json, .csv, .tsv, each also with .gz or .zst)
+-- expect 3: data_folder.lua:6: ../files: the folder has no train.jsonl (or .json, .csv, .tsv, each also with .gz or .zst)
 local d = require "dowel"
 return d.recipe {
   name = "t",
