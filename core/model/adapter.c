@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/adapter_parts.h"
+#include "model/gguf.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -147,11 +148,11 @@ static dw_status read_targets(const dw_json *root, uint32_t *targets, dw_err *er
 static dw_status find_base(dw_arena *a, const char *dir, const char *name, char **out, dw_err *err)
 {
     char *beside = dw_path_join(a, dir, name); /* an absolute name wins */
-    if (dw_dir_exists(beside)) {
+    if (dw_dir_exists(beside) || dw_gguf_path(a, beside)) {
         *out = beside;
         return DW_OK;
     }
-    if (dw_dir_exists(name)) {
+    if (dw_dir_exists(name) || dw_gguf_path(a, name)) {
         *out = dw_arena_strdup(a, name);
         return DW_OK;
     }
@@ -297,7 +298,7 @@ dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
     if (st == DW_OK)
         st = dw_heads_save_value(m, dir, err);
     if (st == DW_OK && m->source)
-        st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+        st = dw_source_put_words(m, dir, err);
     if (st == DW_OK)
         st = dw_model_save_talk(m, dir, false, err);
     dw_buf_finish(&config);

@@ -302,6 +302,28 @@ static dw_status check_not_source(const dw_model *m, const char *dir, dw_err *er
     return DW_OK;
 }
 
+/* The tokenizer's files that were made of a GGUF file's metadata. */
+static dw_status put_made(const dw_source *s, const char *dir, dw_err *err)
+{
+    dw_arena a = {0};
+    dw_status st = DW_OK;
+    if (s->tokenizer.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer.json"), s->tokenizer.ptr,
+                           s->tokenizer.len, err);
+    if (st == DW_OK && s->tokenizer_config.len)
+        st = dw_file_write(dw_path_join(&a, dir, "tokenizer_config.json"), s->tokenizer_config.ptr,
+                           s->tokenizer_config.len, err);
+    dw_arena_finish(&a);
+    return st;
+}
+
+dw_status dw_source_put_words(const dw_model *m, const char *dir, dw_err *err)
+{
+    if (dw_dir_exists(m->source->tokenizer_dir))
+        DW_TRY(dw_source_copy_files(m->source->tokenizer_dir, dir, true, err));
+    return put_made(m->source, dir, err);
+}
+
 dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype dtype,
                                uint64_t shard_bytes, dw_err *err)
 {
@@ -319,16 +341,12 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
         st = dw_file_write(dw_path_join(&a, dir, "config.json"), config.ptr, config.len, err);
     if (st == DW_OK)
         st = dw_heads_save_value(m, dir, err);
-    if (st == DW_OK && m->source->tokenizer.len)
-        st = dw_file_write(dw_path_join(&a, dir, "tokenizer.json"), m->source->tokenizer.ptr,
-                           m->source->tokenizer.len, err);
-    if (st == DW_OK && m->source->tokenizer_config.len)
-        st = dw_file_write(dw_path_join(&a, dir, "tokenizer_config.json"),
-                           m->source->tokenizer_config.ptr, m->source->tokenizer_config.len, err);
     if (st == DW_OK && dw_dir_exists(m->dir))
         st = dw_source_copy_files(m->dir, dir, false, err);
     if (st == DW_OK && strcmp(m->source->tokenizer_dir, m->dir) != 0)
-        st = dw_source_copy_files(m->source->tokenizer_dir, dir, true, err);
+        st = dw_source_put_words(m, dir, err);
+    else if (st == DW_OK)
+        st = put_made(m->source, dir, err);
     if (st == DW_OK)
         st = dw_model_save_talk(m, dir, true, err);
     dw_free(buffer);

@@ -66,5 +66,7 @@ dw_status dw_model_save_shards(const dw_model *m, const char *dir, dw_save_dtype
 void dw_source_put_config(dw_arena *a, dw_buf *b, const dw_model *m, dw_save_dtype want);
 /* Copies the files of `from` that are neither weights nor config.json. */
 dw_status dw_source_copy_files(const char *from, const char *to, bool tokenizer_only, dw_err *err);
+/* The tokenizer's files of a model's source, or those made of a GGUF file's metadata. */
+dw_status dw_source_put_words(const dw_model *m, const char *dir, dw_err *err);
 
 #endif

@@ -116,7 +116,9 @@ static void test_tensors(void **state)
         copy(&f, from, f.path, "config.json");
         rewrite(dw_path_join(&f.arena, from, "model.safetensors"),
                 folder_file(&f, "model.safetensors"), rows[i].edit);
-        must_fail(f.path, &plain, f.path, rows[i].message);
+        dw_model_options o = plain;
+        o.trainable = rows[i].edit == not_a_number; /* frozen matrices are read when needed */
+        must_fail(f.path, &o, f.path, rows[i].message);
     }
     folder_end(&f);
 }
