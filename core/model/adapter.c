@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "model/adapter_parts.h"
 #include "model/gguf.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
@@ -14,28 +15,15 @@ enum { CONFIG_BYTES = 16 << 20 };
 
 /* Settings that change what an adapter computes and are not supported: they must be absent, null,
  * false or empty. */
-static const char *const refused[] = {"use_dora",
-                                      "lora_bias",
-                                      "rank_pattern",
-                                      "alpha_pattern",
-                                      "layers_to_transform",
-                                      "layers_pattern",
-                                      "layer_replication",
-                                      "exclude_modules",
-                                      "target_parameters",
-                                      "trainable_token_indices",
-                                      "use_qalora",
-                                      "use_bdlora",
-                                      "arrow_config",
-                                      "alora_invocation_tokens",
-                                      "megatron_config",
-                                      "corda_config",
-                                      "eva_config",
-                                      "lora_ga_config",
-                                      "velora_config",
-                                      "monteclora_config",
-                                      "kasa_config",
-                                      "loftq_config",
+static const char *const refused[] = {"use_dora",           "lora_bias",
+                                      "layer_replication",  "exclude_modules",
+                                      "target_parameters",  "trainable_token_indices",
+                                      "use_qalora",         "use_bdlora",
+                                      "arrow_config",       "alora_invocation_tokens",
+                                      "megatron_config",    "corda_config",
+                                      "eva_config",         "lora_ga_config",
+                                      "velora_config",      "monteclora_config",
+                                      "kasa_config",        "loftq_config",
                                       "ensure_weight_tying"};
 
 static bool is_set(const dw_json *v)
@@ -130,7 +118,7 @@ static dw_status read_target(const dw_json *v, uint32_t *targets, dw_err *err)
     dw_text s = dw_json_str(v);
     const uint32_t bits = dw_lora_named(s);
     *targets |= bits;
-    if (bits)
+    if (bits || dw_adapter_is_whole_name(s))
         return DW_OK;
     return dw_fail(err, DW_E_INPUT,
                    "target_modules: \"%.*s\" is not supported (supported: q_proj, k_proj, v_proj, "
@@ -148,15 +136,13 @@ static dw_status read_targets(const dw_json *root, uint32_t *targets, dw_err *er
         return DW_OK;
     }
     if (v && dw_json_kind(v) == DW_JSON_STRING)
-        return dw_fail(err, DW_E_INPUT,
-                       "target_modules: patterns are not supported, wanted a list of names or "
-                       "\"all-linear\"");
+        return DW_OK; /* a pattern, for which the model is needed */
     if (!v || dw_json_kind(v) != DW_JSON_ARRAY)
         return dw_fail(err, DW_E_INPUT, "target_modules: wanted a list of names, found %s",
                        dw_json_kind_name(v));
     for (const dw_json *e = dw_json_first(v); e; e = dw_json_next(e))
         DW_TRY(read_target(e, targets, err));
-    return *targets ? DW_OK : dw_fail(err, DW_E_INPUT, "target_modules is empty");
+    return dw_json_first(v) ? DW_OK : dw_fail(err, DW_E_INPUT, "target_modules is empty");
 }
 
 static dw_status find_base(dw_arena *a, const char *dir, const char *name, char **out, dw_err *err)
@@ -210,6 +196,19 @@ dw_status dw_adapter_config(dw_arena *a, const char *dir, dw_lora_spec *spec, dw
     return st;
 }
 
+dw_status dw_adapter_fit(dw_arena *a, const char *dir, const dw_description *d, dw_lora_spec *spec,
+                         dw_err *err)
+{
+    dw_json *root = NULL;
+    char *path = dw_path_join(a, dir, "adapter_config.json");
+    DW_TRY(dw_json_read(path, CONFIG_BYTES, &root, err));
+    dw_status st = dw_adapter_parts(a, root, d, spec, err);
+    if (st < 0)
+        dw_err_prefix(err, "%s", path);
+    dw_json_free(root);
+    return st;
+}
+
 static dw_status open_weights(dw_arena *a, const char *dir, char **path, dw_checkpoint **c,
                               dw_err *err)
 {
@@ -252,10 +251,8 @@ dw_status dw_adapter_read(dw_model *m, const char *dir, bool head, dw_err *err)
 
 /* ---- out ---- */
 
-static void put_config(dw_buf *b, const dw_model *m, const char *base)
+static void put_config(dw_arena *a, dw_buf *b, const dw_model *m, const char *base)
 {
-    const char *name[DW_N_LORA_TARGET];
-    const size_t n = dw_lora_modules(&m->desc, m->lora.targets, name);
     const char *score = strcmp(dw_names_score(&m->desc), "score.") ? "[\n    \"classifier\"\n  ]"
                                                                    : "[\n    \"score\"\n  ]";
     dw_buf_adds(b, "{\n  \"base_model_name_or_path\": ");
@@ -267,12 +264,11 @@ static void put_config(dw_buf *b, const dw_model *m, const char *base)
     dw_json_put_num(b, m->lora.alpha);
     dw_buf_printf(b,
                   ",\n  \"lora_dropout\": 0.0,\n  \"modules_to_save\": %s,\n"
-                  "  \"peft_type\": \"LORA\",\n  \"r\": %u,\n  \"target_modules\": [",
+                  "  \"peft_type\": \"LORA\",\n  \"r\": %u",
                   m->desc.top == DW_TOP_LM ? "null" : score, m->lora.rank);
-    for (size_t i = 0; i < n; i++)
-        dw_buf_printf(b, "%s\n    \"%s\"", i ? "," : "", name[i]);
+    dw_adapter_put_parts(a, b, &m->desc, &m->lora);
     dw_buf_printf(b,
-                  "\n  ],\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n"
+                  ",\n  \"task_type\": \"%s\",\n  \"use_dora\": false,\n"
                   "  \"use_rslora\": %s\n}\n",
                   tasks[m->desc.top], m->lora.rslora ? "true" : "false");
 }
@@ -295,7 +291,7 @@ dw_status dw_model_save_adapter(const dw_model *m, const char *dir, dw_err *err)
                                .values = dw_slice_values(&m->adapter, &slice[i])};
     dw_status st = dw_safetensors_write(dw_path_join(&a, dir, "adapter_model.safetensors"), t, n,
                                         &(dw_meta_pair){"format", "pt"}, 1, err);
-    put_config(&config, m, m->dir ? dw_path_absolute(&a, m->dir) : "");
+    put_config(&a, &config, m, m->dir ? dw_path_absolute(&a, m->dir) : "");
     if (st == DW_OK)
         st = dw_file_write(dw_path_join(&a, dir, "adapter_config.json"), config.ptr, config.len,
                            err);

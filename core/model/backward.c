@@ -30,18 +30,19 @@ static void site_backward(const back *b, const dw_matrix *w, const dw_vector *bi
         dw_linear_backward_bias(x, d_out, n, rows, n, bias->g);
     if (!b->p.adapter || !lora->n_target)
         return;
-    const size_t n_low = lora->a.rows, rank = n_low / lora->n_target;
+    const size_t n_low = lora->a.rows;
     dw_real *d_low = b->a->d_low;
     for (uint32_t t = 0; t < lora->n_target; t++) {
         const dw_matrix *up = &lora->b[t];
         const dw_real *d = d_out + lora->out0[t];
+        const size_t row0 = lora->row0[t], rank = lora->rank[t];
         if (up->g)
-            dw_linear_backward_weight(x, d, n, low + t * rank, n_low, rows, up->rows, rank, 1,
-                                      up->g, rank);
-        dw_linear_backward_input(x, d, n, rows, up->w, rank, up->rows, rank, d_low + t * rank,
-                                 n_low, false);
+            dw_linear_backward_weight(x, d, n, low + row0, n_low, rows, up->rows, rank, 1, up->g,
+                                      rank);
+        dw_linear_backward_input(x, d, n, rows, up->w, rank, up->rows, rank, d_low + row0, n_low,
+                                 false);
     }
-    dw_vec_scale(x, d_low, b->p.m->lora_scale, rows * n_low);
+    dw_pass_scale_low(&b->p, lora, d_low);
     if (lora->a.g)
         dw_linear_backward_weight(x, d_low, n_low, in, k, rows, n_low, k, 1, lora->a.g, k);
     if (d_in)

@@ -45,10 +45,15 @@ static void wire_lora(dw_model *m, uint32_t i)
     static const char *const sites[DW_N_SITE] = {"qkv", "o", "gate_up", "down"};
     for (int t = 0; t < DW_N_LORA_TARGET; t++) {
         const dw_lora_target *x = &dw_lora_targets[t];
-        if (!(m->lora.targets & x->bit))
+        const dw_lora_part part = dw_lora_at(&m->lora, i, t);
+        if (!part.rank)
             continue;
         char name[64];
         dw_lora_site *s = &m->layer[i].lora[x->site];
+        const uint32_t k = s->n_target;
+        s->row0[k] = k ? s->row0[k - 1] + s->rank[k - 1] : 0;
+        s->rank[k] = part.rank;
+        s->scale[k] = (dw_real)dw_lora_scale(&m->lora, part);
         snprintf(name, sizeof name, "layers.%u.lora_b.%s", i, x->name);
         s->target[s->n_target] = x->bit;
         s->out0[s->n_target] = dw_lora_target_shape(&m->desc, x->bit).out0;
@@ -244,6 +249,15 @@ static void wire_rotary(dw_model *m)
     }
 }
 
+/* The caller's table may go. */
+static void keep_parts(dw_model *m)
+{
+    const size_t n = (size_t)m->desc.layers * DW_N_LORA_TARGET;
+    dw_lora_part *own = dw_arena_alloc(&m->arena, n * sizeof *own);
+    memcpy(own, m->lora.part, n * sizeof *own);
+    m->lora.part = own;
+}
+
 static dw_status build(dw_model *m, const dw_model_options *o, dw_checkpoint *c, dw_err *err)
 {
     DW_TRY(dw_weights_base(&m->arena, &m->desc, &m->base, err));
@@ -254,8 +268,8 @@ static dw_status build(dw_model *m, const dw_model_options *o, dw_checkpoint *c,
         m->has_adapter = true;
         m->lora = *o->lora;
         DW_TRY(dw_lora_fit(&m->desc, &m->lora.targets, err));
-        double r = m->lora.rank;
-        m->lora_scale = (dw_real)(m->lora.alpha / (m->lora.rslora ? sqrt(r) : r));
+        if (m->lora.part)
+            keep_parts(m);
         DW_TRY(dw_weights_adapter(&m->arena, &m->desc, &m->lora, &m->adapter, err));
     }
     m->layer = dw_arena_alloc(&m->arena, m->desc.layers * sizeof *m->layer);

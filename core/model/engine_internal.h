@@ -22,7 +22,7 @@ typedef struct dw_layer_act {
     dw_real *attn_rstd, *attn_mean, *ffn_rstd, *ffn_mean; /* [rows]; means with layer_norm */
     dw_real *post_attn_rstd, *post_ffn_rstd;              /* [rows] */
     dw_real *qk_rstd;                                     /* [heads + kv_heads][rows] */
-    dw_real *low[DW_N_SITE]; /* [rows][n_target * rank]: lora_scale times the input times A^T, where
+    dw_real *low[DW_N_SITE]; /* [rows][rows of A]: the scale times the input times A^T, where
                                 adapted */
 } dw_layer_act;
 
@@ -50,7 +50,7 @@ typedef struct dw_act_plan {
     dw_real *d_gu, *d_prod;            /* [rows][n_gu], [rows][ffn] */
     dw_real *d_att;                    /* [rows][heads * head_dim] */
     dw_real *d_qkv, *d_qk_raw;         /* [rows][n_qkv], [rows][q + kv] */
-    dw_real *d_low;                    /* [rows][3 * rank] */
+    dw_real *d_low;                    /* [rows][most rows of an A] */
     uint32_t *order;                   /* [rows], rows sorted by token */
 } dw_act_plan;
 /* base NULL: only counts. layer: [layers] to be filled, or NULL. */
@@ -83,6 +83,8 @@ void dw_pass_embed(const dw_pass *p, const int32_t *id, dw_real *out);
 void dw_pass_qkv(const dw_pass *p, const dw_layer *l, const dw_layer_act *a);
 /* att -> next: output product, residual, feed-forward, residual. `next` may be a->x itself. */
 void dw_pass_rest(const dw_pass *p, const dw_layer *l, const dw_layer_act *a, dw_real *next);
+/* Multiplies the columns [rows][rows of A] of each target by its scale. */
+void dw_pass_scale_low(const dw_pass *p, const dw_lora_site *lora, dw_real *low);
 /* Final norm; rstd and mean may be NULL. */
 void dw_pass_final(const dw_pass *p, const dw_real *x, dw_real *hidden, dw_real *rstd,
                    dw_real *mean);

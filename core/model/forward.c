@@ -127,6 +127,22 @@ static void add_rows(const dw_pass *p, const dw_real *a, const dw_real *b, dw_re
     dw_row_blocks(p->x, p->rows, add_block, &j);
 }
 
+void dw_pass_scale_low(const dw_pass *p, const dw_lora_site *lora, dw_real *low)
+{
+    const size_t n = lora->a.rows;
+    bool same = true;
+    for (uint32_t t = 1; t < lora->n_target; t++)
+        same = same && lora->scale[t] == lora->scale[0];
+    if (same) {
+        dw_vec_scale(p->x, low, lora->scale[0], p->rows * n);
+        return;
+    }
+    for (size_t i = 0; i < p->rows; i++, low += n)
+        for (uint32_t t = 0; t < lora->n_target; t++)
+            for (uint32_t k = lora->row0[t]; k < lora->row0[t] + lora->rank[t]; k++)
+                low[k] *= lora->scale[t];
+}
+
 /* One fused matrix with its adapter. The adapter's product goes on top of the stored base product,
  * in the order of the targets, wherever this runs. */
 static void site_forward(const dw_pass *p, const dw_matrix *w, const dw_real *bias,
@@ -135,11 +151,11 @@ static void site_forward(const dw_pass *p, const dw_matrix *w, const dw_real *bi
     dw_linear_forward(p->x, in, w->cols, p->rows, &w->panels, bias, out, w->rows, false);
     if (!p->adapter || !lora->n_target)
         return;
-    size_t n_low = lora->a.rows, rank = n_low / lora->n_target;
+    const size_t n_low = lora->a.rows;
     dw_linear_forward(p->x, in, w->cols, p->rows, &lora->a.panels, NULL, low, n_low, false);
-    dw_vec_scale(p->x, low, p->m->lora_scale, p->rows * n_low);
+    dw_pass_scale_low(p, lora, low);
     for (uint32_t t = 0; t < lora->n_target; t++)
-        dw_linear_forward(p->x, low + t * rank, n_low, p->rows, &lora->b[t].panels, NULL,
+        dw_linear_forward(p->x, low + lora->row0[t], n_low, p->rows, &lora->b[t].panels, NULL,
                           out + lora->out0[t], w->rows, true);
 }
 

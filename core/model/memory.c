@@ -23,15 +23,21 @@ static dw_real *take_real(cursor *c, size_t n)
     return take(c, n, sizeof(dw_real));
 }
 
-static size_t low_width(const dw_model *m, const dw_lora_site *s)
+static size_t low_width(const dw_lora_site *s)
 {
-    return s->n_target ? (size_t)s->n_target * m->lora.rank : 0;
+    return s->n_target ? s->a.rows : 0;
 }
 
 /* Layers that share one set of buffers may be adapted at different places. */
 static size_t widest_low(const dw_model *m)
 {
-    return m->has_adapter ? 3 * (size_t)m->lora.rank : 0;
+    size_t most = 0;
+    for (uint32_t i = 0; i < m->desc.layers; i++)
+        for (int s = 0; s < DW_N_SITE; s++) {
+            const size_t n = low_width(&m->layer[i].lora[s]);
+            most = n > most ? n : most;
+        }
+    return most;
 }
 
 /* What a layer keeps for its backward pass; with `saved` off, what any layer needs at once. */
@@ -59,7 +65,7 @@ static void take_layer(cursor *c, const dw_model *m, const dw_layer *l, size_t r
     a->post_ffn_rstd = take_real(c, post);
     a->qk_rstd = take_real(c, d->qk_norm ? keep * (d->heads + d->kv_heads) : 0);
     for (int s = 0; s < DW_N_SITE; s++)
-        a->low[s] = take_real(c, rows * (saved ? low_width(m, &l->lora[s]) : widest_low(m)));
+        a->low[s] = take_real(c, rows * (saved ? low_width(&l->lora[s]) : widest_low(m)));
 }
 
 static void take_backward(cursor *c, const dw_model *m, size_t rows, dw_act_plan *out)
@@ -73,7 +79,7 @@ static void take_backward(cursor *c, const dw_model *m, size_t rows, dw_act_plan
     out->d_att = take_real(c, rows * w.q);
     out->d_qkv = take_real(c, rows * w.qkv);
     out->d_qk_raw = take_real(c, m->desc.qk_norm ? rows * (w.q + w.kv) : 0);
-    out->d_low = take_real(c, m->has_adapter ? rows * 3 * m->lora.rank : 0);
+    out->d_low = take_real(c, m->has_adapter ? rows * widest_low(m) : 0);
     out->order = take(c, m->embed.g || m->positions.g ? rows : 0, sizeof *out->order);
 }
 

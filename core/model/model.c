@@ -148,14 +148,27 @@ static void hash_params(dw_sha256 *h, const dw_params *p)
     }
 }
 
+/* One number where there is but one. */
+static void hash_scales(dw_sha256 *h, const dw_model *m)
+{
+    const dw_lora_part all = {m->lora.rank, m->lora.alpha};
+    double scale = (double)(dw_real)dw_lora_scale(&m->lora, all);
+    dw_sha256_add(h, &scale, sizeof scale);
+    for (uint32_t i = 0; m->lora.part && i < m->desc.layers; i++)
+        for (int t = 0; t < DW_N_LORA_TARGET; t++) {
+            const dw_lora_part p = dw_lora_at(&m->lora, i, t);
+            scale = p.rank ? (double)(dw_real)dw_lora_scale(&m->lora, p) : 0;
+            dw_sha256_add(h, &scale, sizeof scale);
+        }
+}
+
 void dw_model_hash(const dw_model *m, char out[65])
 {
     dw_assert(!m->outline);
     dw_sha256 *h = dw_sha256_create();
     hash_params(h, &m->base);
     if (m->has_adapter) {
-        double scale = (double)m->lora_scale;
-        dw_sha256_add(h, &scale, sizeof scale);
+        hash_scales(h, m);
         hash_params(h, &m->adapter);
     }
     dw_sha256_hex(h, out);

@@ -45,11 +45,18 @@ enum { /* targets of an adapter */
        DW_LORA_QKV = 1u << 7,     /* where q, k and v are one matrix: GPT-2, Phi-3 */
        DW_LORA_GATE_UP = 1u << 8, /* where gate and up are: Phi-3 */
 };
+/* What one matrix of one layer gets; rank 0: nothing. */
+typedef struct dw_lora_part {
+    uint32_t rank;
+    double alpha;
+} dw_lora_part;
 typedef struct dw_lora_spec {
     uint32_t rank;
     double alpha; /* scale = alpha / rank, or alpha / sqrt(rank) with rslora */
     bool rslora;
     uint32_t targets;
+    const dw_lora_part *part; /* NULL: rank and alpha everywhere; else [layers][targets], targets in
+                                 the order of their bits (model/weights.h) */
 } dw_lora_spec;
 
 typedef struct dw_model dw_model;

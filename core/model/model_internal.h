@@ -27,15 +27,17 @@ typedef struct dw_matrix {
 /* The four fused matrices of a layer, which are the places of an adapter. */
 typedef enum dw_site { DW_SITE_QKV, DW_SITE_O, DW_SITE_GATE_UP, DW_SITE_DOWN, DW_N_SITE } dw_site;
 
-/* The adapter at one site: out[:, out0[t] .. out0[t] + b[t].rows) += lora_scale *
- * (in a[t * r .. (t + 1) * r)^T) b[t]^T for each target t present, in the order q k v, or gate up.
- * The A of all targets is one matrix, so that one product computes them. */
+/* The adapter at one site: out[:, out0[t] .. out0[t] + b[t].rows) += scale[t] *
+ * (in a[row0[t] .. row0[t] + rank[t])^T) b[t]^T for each target t present, in the order q k v, or
+ * gate up. The A of all targets is one matrix, so that one product computes them. */
 typedef struct dw_lora_site {
-    uint32_t n_target;  /* 0: no adapter here; then all else is zero */
-    uint32_t target[3]; /* DW_LORA_Q ... */
-    uint32_t out0[3];   /* first output column of target t in the fused output */
-    dw_matrix a;        /* [n_target * rank][inputs of the site] */
-    dw_matrix b[3];     /* [outputs of the target][rank] */
+    uint32_t n_target;         /* 0: no adapter here; then all else is zero */
+    uint32_t target[3];        /* DW_LORA_Q ... */
+    uint32_t out0[3];          /* first output column of target t in the fused output */
+    uint32_t row0[3], rank[3]; /* rows of target t in a */
+    dw_real scale[3];          /* alpha / rank, or alpha / sqrt(rank) */
+    dw_matrix a;               /* [sum of the ranks][inputs of the site] */
+    dw_matrix b[3];            /* [outputs of the target][its rank] */
 } dw_lora_site;
 
 /* A small head: rows of the hidden state to a few numbers. */
@@ -75,7 +77,6 @@ struct dw_model {
     dw_params adapter;        /* n_weight 0 without adapter */
     bool has_adapter;
     dw_lora_spec lora;
-    dw_real lora_scale; /* alpha / rank, or alpha / sqrt(rank) */
 
     dw_matrix embed;     /* [vocab][d]; panels only when tied (then they are the head's) */
     dw_matrix positions; /* [max_positions][d], with learned_positions */

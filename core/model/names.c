@@ -302,15 +302,20 @@ static const char *wrapped_prefix(const dw_description *d)
     return !strcmp(d->family, "gemma3") ? "model.language_model." : layouts[d->layout].body;
 }
 
-static void add_adapter(slices *s, uint32_t layer, const dw_lora_target *x, uint32_t nth,
+char *dw_lora_module(dw_arena *a, const dw_description *d, uint32_t layer, uint32_t bit)
+{
+    return dw_arena_printf(a, "%s%s.%u.%s", wrapped_prefix(d), layouts[d->layout].layer, layer,
+                           dw_lora_path(d, bit));
+}
+
+static void add_adapter(slices *s, uint32_t layer, const dw_lora_target *x, uint32_t row0,
                         uint32_t rank)
 {
     static const char *const sites[DW_N_SITE] = {"qkv", "o", "gate_up", "down"};
     dw_arena *a = s->arena;
-    const dw_slice all = {0}, own = {.row0 = nth * rank, .rows = rank};
+    const dw_slice all = {0}, own = {.row0 = row0, .rows = rank};
     const char *path =
-        dw_arena_printf(a, "base_model.model.%s%s.%u.%s", wrapped_prefix(s->d),
-                        layouts[s->d->layout].layer, layer, dw_lora_path(s->d, x->bit));
+        dw_arena_printf(a, "base_model.model.%s", dw_lora_module(a, s->d, layer, x->bit));
     add_rows(s, dw_arena_printf(a, "layers.%u.lora_a.%s", layer, sites[x->site]),
              dw_arena_printf(a, "%s.lora_A.weight", path), &own);
     add_rows(s, dw_arena_printf(a, "layers.%u.lora_b.%s", layer, x->name),
@@ -322,10 +327,14 @@ size_t dw_weights_adapter_slices(dw_arena *a, const dw_description *d, const dw_
 {
     slices s = {.arena = a, .d = d, .p = p};
     for (uint32_t i = 0; i < d->layers; i++) {
-        uint32_t nth[DW_N_SITE] = {0};
-        for (int t = 0; t < DW_N_LORA_TARGET; t++)
-            if (spec->targets & dw_lora_targets[t].bit)
-                add_adapter(&s, i, &dw_lora_targets[t], nth[dw_lora_targets[t].site]++, spec->rank);
+        uint32_t used[DW_N_SITE] = {0};
+        for (int t = 0; t < DW_N_LORA_TARGET; t++) {
+            const dw_lora_target *x = &dw_lora_targets[t];
+            const uint32_t rank = dw_lora_at(spec, i, t).rank;
+            if (rank)
+                add_adapter(&s, i, x, used[x->site], rank);
+            used[x->site] += rank;
+        }
     }
     const char *score = dw_arena_printf(a, "base_model.model.%s", dw_names_score(d));
     add_whole(&s, "score", score, "weight");

@@ -285,6 +285,8 @@ static dw_status read_tokenizer(dw_model *m, const dw_model_options *o, struct d
 
 typedef struct plan {
     const dw_exec *x;
+    dw_arena *arena;         /* of the call */
+    dw_lora_spec spec;       /* of an adapter that is read */
     const char *dir;         /* of the base */
     const char *adapter_dir; /* NULL without */
     dw_model_options o;
@@ -387,6 +389,8 @@ static dw_status check_targets(const plan *p, dw_err *err)
 static dw_status make(plan *p, dw_model **out, dw_err *err)
 {
     DW_TRY(read_config(p, err));
+    if (p->adapter_dir)
+        DW_TRY(dw_adapter_fit(p->arena, p->adapter_dir, &p->d, &p->spec, err));
     DW_TRY(check_targets(p, err));
     if (p->c) {
         dw_names_find_prefix(p->c, &p->d);
@@ -460,8 +464,7 @@ static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_o
                              bool outline, dw_model **out, dw_err *err)
 {
     dw_arena a = {0};
-    plan p = {.x = x, .dir = dir, .o = *o, .outline = outline};
-    dw_lora_spec spec = {0};
+    plan p = {.x = x, .arena = &a, .dir = dir, .o = *o, .outline = outline};
     char *base = NULL;
     *out = NULL;
     dw_status st = check_dir(dir, err);
@@ -472,10 +475,10 @@ static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_o
                          "it first)",
                          dir);
         else
-            st = dw_adapter_config(&a, dir, &spec, &p.adapter_top, &base, err);
+            st = dw_adapter_config(&a, dir, &p.spec, &p.adapter_top, &base, err);
         p.adapter_dir = dir;
         p.dir = base;
-        p.o.lora = &spec;
+        p.o.lora = &p.spec;
         if (st == DW_OK)
             st = take_adapter_top(&a, &p, err);
     }

@@ -88,8 +88,9 @@ typedef struct merge {
 /* out = w plus the adapter; out may be w, and has room for a row more. */
 static const dw_real *add_adapter(const merge *g, const dw_real *w, dw_real *out)
 {
-    uint32_t rank = g->m->lora.rank, cols = g->slice->cols;
-    const dw_real *a = g->site->a.w + (size_t)g->nth * rank * cols, *b = g->site->b[g->nth].w;
+    const uint32_t rank = g->site->rank[g->nth], cols = g->slice->cols;
+    const dw_real *a = g->site->a.w + (size_t)g->site->row0[g->nth] * cols;
+    const dw_real *b = g->site->b[g->nth].w, scale = g->site->scale[g->nth];
     dw_real *delta = out + (size_t)g->slice->rows * cols;
     for (uint32_t i = 0; i < g->slice->rows; i++) {
         memset(delta, 0, cols * sizeof *delta);
@@ -99,7 +100,7 @@ static const dw_real *add_adapter(const merge *g, const dw_real *w, dw_real *out
                 delta[k] += x * a[(size_t)r * cols + k];
         }
         for (uint32_t k = 0; k < cols; k++)
-            out[(size_t)i * cols + k] = w[(size_t)i * cols + k] + g->m->lora_scale * delta[k];
+            out[(size_t)i * cols + k] = w[(size_t)i * cols + k] + scale * delta[k];
     }
     return out;
 }

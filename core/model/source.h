@@ -23,6 +23,10 @@ typedef struct dw_source {
  * folder (in the arena). */
 dw_status dw_adapter_config(dw_arena *a, const char *dir, dw_lora_spec *spec, dw_top *top,
                             char **base, dw_err *err);
+/* What the same file says about single matrices of a model of this description: patterns of names,
+ * ranks and alphas, layers; spec->part lives in the arena. */
+dw_status dw_adapter_fit(dw_arena *a, const char *dir, const dw_description *d, dw_lora_spec *spec,
+                         dw_err *err);
 /* Channels of the score head that an adapter brings; 0 where it has none that could be one. */
 dw_status dw_adapter_score_width(dw_arena *a, const char *dir, uint32_t *width, dw_err *err);
 /* Checks adapter_model.safetensors against the spec and reads it into m->adapter; head: its score

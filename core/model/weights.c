@@ -1,6 +1,7 @@
 /* Lays the parameters of a description, and of adapters on it, out in one arena. */
 #include "model/weights.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -41,6 +42,20 @@ dw_target_shape dw_lora_target_shape(const dw_description *d, uint32_t bit)
     default:
         return (dw_target_shape){d->d, d->ffn, 0};
     }
+}
+
+dw_lora_part dw_lora_at(const dw_lora_spec *s, uint32_t layer, int t)
+{
+    if (!(s->targets & dw_lora_targets[t].bit))
+        return (dw_lora_part){0};
+    if (s->part)
+        return s->part[(size_t)layer * DW_N_LORA_TARGET + (size_t)t];
+    return (dw_lora_part){s->rank, s->alpha};
+}
+
+double dw_lora_scale(const dw_lora_spec *s, dw_lora_part p)
+{
+    return p.alpha / (s->rslora ? sqrt((double)p.rank) : (double)p.rank);
 }
 
 uint32_t dw_lora_family(const dw_description *d)
@@ -199,19 +214,19 @@ dw_status dw_weights_adapter(dw_arena *a, const dw_description *d, const dw_lora
         for (int site = 0; site < DW_N_SITE; site++) {
             uint64_t n = 0, in = 0;
             for (int t = 0; t < DW_N_LORA_TARGET; t++)
-                if (dw_lora_targets[t].site == (dw_site)site &&
-                    (s->targets & dw_lora_targets[t].bit)) {
-                    n++;
+                if (dw_lora_targets[t].site == (dw_site)site && dw_lora_at(s, i, t).rank) {
+                    n += dw_lora_at(s, i, t).rank;
                     in = dw_lora_target_shape(d, dw_lora_targets[t].bit).in;
                 }
             if (n)
-                place(&l, dw_arena_printf(a, "layers.%u.lora_a.%s", i, site_names[site]),
-                      n * s->rank, in, true);
+                place(&l, dw_arena_printf(a, "layers.%u.lora_a.%s", i, site_names[site]), n, in,
+                      true);
         }
         for (int t = 0; t < DW_N_LORA_TARGET; t++)
-            if (s->targets & dw_lora_targets[t].bit)
+            if (dw_lora_at(s, i, t).rank)
                 place(&l, dw_arena_printf(a, "layers.%u.lora_b.%s", i, dw_lora_targets[t].name),
-                      dw_lora_target_shape(d, dw_lora_targets[t].bit).out, s->rank, true);
+                      dw_lora_target_shape(d, dw_lora_targets[t].bit).out, dw_lora_at(s, i, t).rank,
+                      true);
     }
     place_heads(&l, d);
     return settle(&l, err);

@@ -59,6 +59,11 @@ typedef struct dw_lora_target {
 enum { DW_N_LORA_TARGET = 9 };
 /* q k v o gate up down qkv gate_up */
 extern const dw_lora_target dw_lora_targets[DW_N_LORA_TARGET];
+/* What target t of a layer gets; and alpha / rank, or alpha / sqrt(rank). */
+dw_lora_part dw_lora_at(const dw_lora_spec *s, uint32_t layer, int t);
+double dw_lora_scale(const dw_lora_spec *s, dw_lora_part p);
+/* What PEFT calls a target of a layer, "model.layers.0.self_attn.q_proj", in the arena. */
+char *dw_lora_module(dw_arena *a, const dw_description *d, uint32_t layer, uint32_t bit);
 /* All matrices of the family. */
 uint32_t dw_lora_family(const dw_description *d);
 /* Turns the wanted targets into those of the family: DW_LORA_ALL into all there are, q, k and v

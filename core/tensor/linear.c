@@ -6,39 +6,15 @@
 #include "tensor/grid.h"
 #include "tensor/panels.h"
 
-/* Panels of bf16 against many rows: widened once, a piece at a time, for all of them. A piece's
- * sums go on from what the last one stored, which is no different from one sum. */
-static void widened_product(const dw_kernels *kernels, const dw_panels *w, size_t out0,
-                            const dw_real *in, size_t ld_in, size_t rows, size_t n_out,
-                            dw_real *out, size_t ld_out, bool accumulate)
-{
-    enum { PANELS = 12, DEPTH = 256 };
-    _Alignas(64) dw_real buffer[PANELS * DEPTH * DW_PANEL];
-    for (size_t o = 0; o < n_out; o += PANELS * DW_PANEL) {
-        const size_t n = dw_min_size(PANELS * DW_PANEL, n_out - o), panels = dw_div_up(n, DW_PANEL);
-        for (size_t c = 0; c < w->k; c += DEPTH) {
-            const size_t depth = dw_min_size(DEPTH, w->k - c);
-            for (size_t p = 0; p < panels; p++)
-                kernels->widen(dw_panel_at(w, out0 + o + p * DW_PANEL, c),
-                               buffer + p * depth * DW_PANEL, depth * DW_PANEL);
-            kernels->product(in + c, ld_in, rows, depth, buffer, n, out + o, ld_out,
-                             accumulate || c > 0);
-        }
-    }
-}
-
 void dw_panels_product(const dw_kernels *kernels, const dw_panels *w, size_t out0,
                        const dw_real *in, size_t ld_in, size_t rows, size_t n_out, dw_real *out,
                        size_t ld_out, bool accumulate)
 {
-    enum { MANY = 16 }; /* rows from which widening apart costs less than widening in the loop */
     const void *data = dw_panel_at(w, out0, 0);
     if (w->type == DW_PANEL_REAL)
         kernels->product(in, ld_in, rows, w->k, data, n_out, out, ld_out, accumulate);
-    else if (rows < MANY)
-        kernels->product_bf16(in, ld_in, rows, w->k, data, n_out, out, ld_out, accumulate);
     else
-        widened_product(kernels, w, out0, in, ld_in, rows, n_out, out, ld_out, accumulate);
+        kernels->product_bf16(in, ld_in, rows, w->k, data, n_out, out, ld_out, accumulate);
 }
 
 typedef struct forward_job {

@@ -18,7 +18,8 @@ sequence, <loss>.grad.<parameter> for each loss of the case, adamw.<parameter> a
            -min(ratio A, clip(ratio, 1 - eps, 1 + eps) A), ratio = exp(logp - old_logp)
     adamw  ten full-batch steps of torch.optim.AdamW on sft; only matrices are decayed
 
-The folder lora holds a PEFT adapter on the model of tied, with the same for its A and B alone.
+The folder lora holds a PEFT adapter on the model of tied, with the same for its A and B alone;
+lora_ranks and lora_regex have ranks, scales and places by patterns.
 """
 import json
 import pathlib
@@ -179,13 +180,29 @@ def expect(model, out, kinds, generator, made_with):
     (out / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 
-def make_lora(out, base, seed):
-    """An adapter on every kind of projection but k, with B away from its zero start."""
+LORAS = {
+    # every kind of projection but k
+    "lora": dict(r=3, lora_alpha=5, use_rslora=True, target_modules=[
+        "q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]),
+    "lora_ranks": dict(
+        r=3, lora_alpha=5, use_rslora=True, target_modules="all-linear",
+        # the first that matches wins, and peft sorts them when it saves
+        rank_pattern={"layers.1.self_attn.[qk]_proj": 2, "mlp.*": 1, "q_proj": 4},
+        alpha_pattern={"down_proj": 2, "layers.0.*": 7}),
+    "lora_regex": dict(
+        r=4, lora_alpha=6, rank_pattern={"k_proj": 1}, alpha_pattern={"^model.layers.1.mlp.up_proj": 9},
+        target_modules=r"model\.layers\.(0\.self_attn\.(k|v)_proj|1\.mlp\.(up|down)_proj)"),
+    "lora_layers": dict(r=2, lora_alpha=3, layers_to_transform=[1],
+                        target_modules=["q_proj", "self_attn.o_proj", "down_proj"]),
+}
+
+
+def make_lora(out, base, seed, settings):
+    """An adapter with B away from its zero start."""
     generator = torch.Generator().manual_seed(seed)
     model = get_peft_model(
         LlamaForCausalLM.from_pretrained(base, attn_implementation="eager", dtype=torch.float32),
-        LoraConfig(r=3, lora_alpha=5, use_rslora=True, task_type="CAUSAL_LM", target_modules=[
-            "q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]))
+        LoraConfig(task_type="CAUSAL_LM", **settings))
     with torch.no_grad():
         for _, p in trained(model):
             p.copy_(0.2 * torch.randn(p.shape, generator=generator))
@@ -215,8 +232,9 @@ def main():
         out.mkdir(parents=True, exist_ok=True)
         make(name, out, 1000 + i)
         print(name, sum(f.stat().st_size for f in out.iterdir()))
-    (root / "lora").mkdir(exist_ok=True)
-    make_lora(root / "lora", root / "tied", 2000)
+    for i, (name, settings) in enumerate(LORAS.items()):
+        (root / name).mkdir(exist_ok=True)
+        make_lora(root / name, root / "tied", 2000 + i, settings)
 
 
 if __name__ == "__main__":

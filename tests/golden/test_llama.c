@@ -296,6 +296,20 @@ static void check_adamw(fixture *x, double *worst)
     dw_free(v);
 }
 
+/* Into DOWEL_LLAMA_OUT/<name>, for check_lora.py; the base by an absolute path. */
+static void save_adapter(const fixture *x, const char *name)
+{
+    dw_err err = {{0}};
+    dw_arena a = {0};
+    const char *root = getenv("DOWEL_LLAMA_OUT");
+    if (root && dw_model_has_adapter(x->m)) {
+        char *dir = dw_path_join(&a, root, name);
+        must(dw_mkdirs(dir, &err), &err);
+        must(dw_model_save_adapter(x->m, dir, &err), &err);
+    }
+    dw_arena_finish(&a);
+}
+
 static void run(void **state)
 {
     static fixture x;
@@ -303,6 +317,7 @@ static void run(void **state)
     double logits = 0, gradients = 0, weights = 0;
     begin(&x, name);
     check_logits(&x, &logits);
+    save_adapter(&x, name);
     size_t n = 0;
     for (size_t i = 0; i < sizeof losses / sizeof *losses; i++)
         if (has(&x, losses[i].name)) {
@@ -339,8 +354,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE("tied"),    CASE("untied_bias"), CASE("llama3"), CASE("linear"),
-        CASE("mistral"), CASE("qwen2"),       CASE("qwen3"),  CASE("lora"),
+        CASE("tied"),       CASE("untied_bias"), CASE("llama3"),      CASE("linear"),
+        CASE("mistral"),    CASE("qwen2"),       CASE("qwen3"),       CASE("lora"),
+        CASE("lora_ranks"), CASE("lora_regex"),  CASE("lora_layers"),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -93,6 +93,113 @@ static void test_merge(void **state)
     folder_end(&f);
 }
 
+/* Ranks and alphas of their own, layers left out: written as patterns and read again. */
+static void test_patterns(void **state)
+{
+    folder f;
+    folder_begin(&f);
+    dw_err err = {{0}};
+    char *base = golden(&f, "llama/tied"), *out = subdir(&f, "adapter"), *two = subdir(&f, "two");
+    dw_lora_part part[2 * DW_N_LORA_TARGET] = {{0}};
+    for (int t = 0; t < 7; t++) {
+        part[t] = (dw_lora_part){(uint32_t)(2 + t % 3), 4 + t};
+        part[DW_N_LORA_TARGET + t] = (dw_lora_part){3, 6};
+    }
+    part[DW_N_LORA_TARGET + 1].rank = part[DW_N_LORA_TARGET + 6].rank = 0;
+    const dw_lora_spec spec = {.rank = 3, .alpha = 6, .targets = DW_LORA_ALL, .part = part};
+    const dw_model_options o = {.no_tokenizer = true, .lora = &spec, .seed = 3, .trainable = true};
+    dw_model *m = must_open(base, &o);
+    char a[65], b[65];
+    for (size_t i = 0; i < m->adapter.n; i++)
+        m->adapter.w[i] += (dw_real)(0.01 * (double)(i % 7) - 0.03);
+    dw_model_hash(m, a);
+    assert_int_equal(m->layer[0].lora[DW_SITE_QKV].a.rows, 2 + 3 + 4);
+    assert_int_equal(m->layer[1].lora[DW_SITE_QKV].n_target, 2);
+    assert_int_equal(m->layer[1].lora[DW_SITE_DOWN].n_target, 0);
+    assert_int_equal(dw_model_save_adapter(m, out, &err), DW_OK);
+    dw_model_free(m);
+    m = must_open(out, &plain);
+    dw_model_hash(m, b);
+    assert_string_equal(a, b);
+    for (uint32_t i = 0; i < 2; i++)
+        for (int t = 0; t < 7; t++) {
+            const dw_lora_part p = dw_lora_at(dw_model_lora(m), i, t);
+            const dw_lora_part *want = &part[i * DW_N_LORA_TARGET + (uint32_t)t];
+            assert_int_equal(p.rank, want->rank);
+            assert_true(!p.rank || p.alpha == want->alpha);
+        }
+    assert_int_equal(dw_model_save_adapter(m, two, &err), DW_OK);
+    dw_model_free(m);
+    same_file(&f, out, two, "adapter_model.safetensors");
+    same_file(&f, out, two, "adapter_config.json");
+    folder_end(&f);
+}
+
+/* What the words of adapter_config.json mean, as peft 0.21 resolves them. */
+static void test_meanings(void **state)
+{
+    static const struct {
+        const char *targets, *more; /* raw JSON */
+        const char *ranks[2];       /* of q k v o gate up down in the two layers; 0: none */
+    } rows[] = {
+        {"[\"q_proj\"]", "", {"3000000", "3000000"}},
+        {"\"all-linear\"",
+         "\"rank_pattern\": {\"q_proj\": 5, \"layers.1.*\": 2}, ",
+         {"5333333", "5222222"}},
+        {"[\"q_proj\", \"mlp.up_proj\"]",
+         "\"rank_pattern\": {\"up_proj\": 4}, ",
+         {"3000040", "3000040"}},
+        {"[\"q_proj\", \"down_proj\"]", "\"layers_to_transform\": [1], ", {"0000000", "3000003"}},
+        {"[\"q_proj\"]",
+         "\"layers_to_transform\": 0, \"layers_pattern\": \"layers\", ",
+         {"3000000", "0000000"}},
+        {"[\"model.layers.1.self_attn.v_proj\", \"o_proj\"]", "", {"0003000", "0033000"}},
+        {"\".*\\\\.(q|v)_proj\"", "", {"3030000", "3030000"}},
+        {"\"model\\\\.layers\\\\.0\\\\.mlp\\\\.(gate|up)_proj\"",
+         "\"rank_pattern\": {\"^model.layers.0.mlp.up_proj\": 7}, ",
+         {"0000370", "0000000"}},
+        {"[\"k_proj\"]",
+         "\"rank_pattern\": {\"proj\": 9, \"attn.k_proj\": 8}, ",
+         {"0300000", "0300000"}},
+        {"[\"k_proj\"]", "\"rank_pattern\": {\"self_attn.k_proj\": 8}, ", {"0800000", "0800000"}},
+        {"[\"k_proj\", \"v_proj\"]",
+         "\"rank_pattern\": {\"[kv]_proj\": 6, \"v_proj\": 1}, ",
+         {"0660000", "0660000"}},
+    };
+    folder f;
+    folder_begin(&f);
+    char *base = golden(&f, "llama/tied");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dw_err err = {{0}};
+        dw_arena a = {0};
+        dw_json *root = NULL;
+        dw_model *m = must_open(base, &plain);
+        dw_lora_spec spec = {.rank = 3, .alpha = 6};
+        dw_lora_part none = {0};
+        dw_top top;
+        char *from = NULL;
+        folder_puts(&f, "adapter_config.json",
+                    dw_arena_printf(&a,
+                                    "{\"base_model_name_or_path\": \"%s\", \"peft_type\": "
+                                    "\"LORA\", \"r\": 3, \"lora_alpha\": 6, %s"
+                                    "\"target_modules\": %s}",
+                                    base, rows[i].more, rows[i].targets));
+        if (dw_adapter_config(&a, f.path, &spec, &top, &from, &err) < 0 ||
+            dw_adapter_fit(&a, f.path, &m->desc, &spec, &err) < 0)
+            fail_msg("case %zu: %s", i, err.text);
+        for (uint32_t layer = 0; layer < 2; layer++)
+            for (int t = 0; t < 7; t++) {
+                const dw_lora_part p = layer < m->desc.layers ? dw_lora_at(&spec, layer, t) : none;
+                if (p.rank != (uint32_t)(rows[i].ranks[layer][t] - '0'))
+                    fail_msg("case %zu: layer %u, target %d: rank %u", i, layer, t, p.rank);
+            }
+        dw_json_free(root);
+        dw_model_free(m);
+        dw_arena_finish(&a);
+    }
+    folder_end(&f);
+}
+
 static size_t edit_adapter_missing(dw_tensor_out *t, size_t n)
 {
     return n - 2;
@@ -133,12 +240,30 @@ static void test_bad_adapters(void **state)
         {"\"use_dora\": false", "\"lora_bias\": true", "lora_bias is set, which is not supported"},
         {"\"modules_to_save\": null", "\"modules_to_save\": [\"lm_head\"]",
          "modules_to_save is set, which is not supported"},
-        {"\"use_dora\": false", "\"rank_pattern\": {\"q_proj\": 4}",
-         "rank_pattern is set, which is not supported"},
-        {"\"use_dora\": false", "\"alpha_pattern\": {\"q_proj\": 4}",
-         "alpha_pattern is set, which is not supported"},
-        {"\"use_dora\": false", "\"layers_to_transform\": [0]",
-         "layers_to_transform is set, which is not supported"},
+        {"\"use_dora\": false", "\"rank_pattern\": {\"q_proj\": 0}",
+         "rank_pattern: \"q_proj\" is not a whole number in 1 .. 4096"},
+        {"\"use_dora\": false", "\"rank_pattern\": {\"q_proj\": 2.5}",
+         "rank_pattern: \"q_proj\" is not a whole number in 1 .. 4096"},
+        {"\"use_dora\": false", "\"rank_pattern\": [4]",
+         "rank_pattern: wanted an object, found an array"},
+        {"\"use_dora\": false", "\"alpha_pattern\": {\"q_proj\": \"4\"}",
+         "alpha_pattern: \"q_proj\" is not a number in 1e-09 .. 1e+09"},
+        {"\"use_dora\": false", "\"alpha_pattern\": {\"q_proj\": -4}",
+         "alpha_pattern: \"q_proj\" is not a number in 1e-09 .. 1e+09"},
+        {"\"use_dora\": false", "\"layers_to_transform\": [2]",
+         "layers_to_transform: wanted numbers of layers, 0 .. 1"},
+        {"\"use_dora\": false", "\"layers_to_transform\": \"0\"",
+         "layers_to_transform: wanted numbers of layers, 0 .. 1"},
+        {"\"use_dora\": false", "\"layers_to_transform\": 0, \"layers_pattern\": \"blocks\"",
+         "target_modules: no matrix of the base is meant"},
+        {"\"use_dora\": false", "\"exclude_modules\": [\"q_proj\"]",
+         "exclude_modules is set, which is not supported"},
+        {"\"use_dora\": false", "\"trainable_token_indices\": [1]",
+         "trainable_token_indices is set, which is not supported"},
+        {"\"q_proj\"", "\"model.layers.7.self_attn.q_proj\"",
+         "target_modules: \"model.layers.7.self_attn.q_proj\" is no matrix of the base"},
+        {"\"target_modules\": [", "\"target_modules\": \"nothing\", \"x\": [",
+         "target_modules: no matrix of the base is meant"},
         {"\"q_proj\"", "\"c_attn\"",
          "lora: llama has no matrix 'qkv' (there are q, k, v, o, gate, up, down)"},
         {"\"init_lora_weights\": true", "\"init_lora_weights\": \"pissa_niter_4\"",
@@ -148,7 +273,7 @@ static void test_bad_adapters(void **state)
         {"\"target_modules\": [", "\"x\": [",
          "target_modules: wanted a list of names, found nothing"},
         {"\"target_modules\": [", "\"target_modules\": \".*\", \"x\": [",
-         "target_modules: patterns are not supported, wanted a list of names or \"all-linear\""},
+         "target_modules: \".*\" means \"lm_head\" too, which is not supported"},
         {"\"target_modules\": [", "\"target_modules\": [], \"x\": [", "target_modules is empty"},
         {"\"use_rslora\": false", "\"use_rslora\": 1",
          "use_rslora: wanted true or false, found a number"},
@@ -234,10 +359,10 @@ static void test_bad_spec(void **state)
         dw_lora_spec spec;
         const char *message;
     } rows[] = {
-        {{0, 1, false, DW_LORA_ALL}, "lora: rank 0 is outside 1 .. 4096"},
-        {{8, 0, false, DW_LORA_ALL}, "lora: alpha 0 is not above 0"},
-        {{8, 1, false, 0}, "lora: no known target"},
-        {{8, 1, false, 1u << 20}, "lora: no known target"},
+        {{0, 1, false, DW_LORA_ALL, NULL}, "lora: rank 0 is outside 1 .. 4096"},
+        {{8, 0, false, DW_LORA_ALL, NULL}, "lora: alpha 0 is not above 0"},
+        {{8, 1, false, 0, NULL}, "lora: no known target"},
+        {{8, 1, false, 1u << 20, NULL}, "lora: no known target"},
     };
     folder f;
     folder_begin(&f);
@@ -252,10 +377,9 @@ static void test_bad_spec(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adapter),
-        cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_bad_adapters),
-        cmocka_unit_test(test_bad_spec),
+        cmocka_unit_test(test_adapter),      cmocka_unit_test(test_merge),
+        cmocka_unit_test(test_patterns),     cmocka_unit_test(test_meanings),
+        cmocka_unit_test(test_bad_adapters), cmocka_unit_test(test_bad_spec),
     };
     return cmocka_run_group_tests(tests, files_setup, files_teardown);
 }

@@ -69,7 +69,7 @@ static void bf16_forward_has_the_bits_of_float(void **state)
     }
 }
 
-/* One row's bits are the same alone, among few (widened in the loop) and among many (apart). */
+/* One row's bits are the same alone and among others. */
 static void bf16_rows_do_not_meet(void **state)
 {
     enum { ROWS = 40, N = 70, K = 300 };
