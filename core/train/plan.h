@@ -82,16 +82,6 @@ typedef struct dw_plan_data {
     size_t n_also, overlap;          /* a dw_plan_overlap */
 } dw_plan_data;
 
-/* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
-typedef enum dw_step_total {
-    DW_STEPS_NONE,
-    DW_STEPS_MIN,
-    DW_STEPS_PROD,
-    DW_STEPS_MEAN,
-    DW_STEPS_LAST
-} dw_step_total;
-extern const char *const dw_plan_step_totals[];
-
 typedef struct dw_plan_use { /* of a plugin, or of a Lua reward */
     const char *name;        /* the recipe's */
     double weight;

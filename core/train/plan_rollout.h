@@ -27,6 +27,16 @@ typedef struct dw_plan_rollout {
     size_t n_stop;
 } dw_plan_rollout;
 
+/* The steps' values as the answer's own score; none: they are rewards of tokens alone. */
+typedef enum dw_step_total {
+    DW_STEPS_NONE,
+    DW_STEPS_MIN,
+    DW_STEPS_PROD,
+    DW_STEPS_MEAN,
+    DW_STEPS_LAST
+} dw_step_total;
+extern const char *const dw_plan_step_totals[];
+
 /* *out stays NULL where the task samples nothing. */
 dw_status dw_plan_rollout_parse(const dw_fields *task, const dw_json *functions,
                                 const dw_plan_rollout **out);

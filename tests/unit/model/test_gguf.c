@@ -183,14 +183,15 @@ static const char *const container_says[] = {
     "tensor \"token_embd.weight\": dimension 1 is 0",
     "tensor \"token_embd.weight\": the number of elements overflows",
     "tensor \"token_embd.weight\": type 99 is unknown",
-    "tensor \"token_embd.weight\": is IQ4_NL; wanted F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, "
-    "Q4_K, Q5_K or Q6_K",
+    ("tensor \"token_embd.weight\": is IQ4_NL; wanted F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, "
+     "Q5_1, "
+     "Q4_K, Q5_K or Q6_K"),
     "tensor \"token_embd.weight\": rows of 32 elements are no whole blocks of 256 (Q6_K)",
     "tensor \"token_embd.weight\": begins at byte 32 of the data, wanted 0",
     "tensor \"token_embd.weight\" stands there twice",
     "a tensor's name at byte 962 has 0 bytes, wanted 1 to 127",
-    "tensor \"blk.0.ffn_down.weight\" needs bytes up to 13952 of the data, the file holds 13852 "
-    "(cut off?)",
+    ("tensor \"blk.0.ffn_down.weight\" needs bytes up to 13952 of the data, the file holds 13852 "
+     "(cut off?)"),
     "40 bytes follow the last tensor",
     "tensor \"output_norm.weight\": begins at byte 3584 of the data, wanted 144115188075855872",
     "a tensor's name at byte 962 is not text",
@@ -277,8 +278,9 @@ static void model(gguf_build *g, int n)
 
 static const char *const model_says[] = {
     "general.architecture is missing",
-    "general.architecture is \"mamba\"; wanted llama, qwen2, qwen3, gpt2, gemma, gemma2, gemma3 or "
-    "phi3",
+    ("general.architecture is \"mamba\"; wanted llama, qwen2, qwen3, gpt2, gemma, gemma2, gemma3 "
+     "or "
+     "phi3"),
     "general.architecture is uint32, wanted a string",
     "llama.block_count is missing",
     "llama.block_count is 0, wanted 1 to 2147483647",
@@ -294,14 +296,14 @@ static const char *const model_says[] = {
     "tensor \"token_embedding.weight\" is no part of llama",
     "tensor \"blk.0.attn_q_norm.weight\" is no part of llama",
     "tensor \"output_norm.scale\" is no part of llama",
-    "2 tensors do not fit config.json; model.layers.0.self_attn.k_proj.weight is missing; "
-    "model.layers.7.self_attn.q_proj.weight is not part of it",
+    ("2 tensors do not fit config.json; model.layers.0.self_attn.k_proj.weight is missing; "
+     "model.layers.7.self_attn.q_proj.weight is not part of it"),
     "tensor \"blk.0.attn_q.weight\" has 32 rows, no pairs in 3 heads",
-    "11 tensors do not fit config.json; model.embed_tokens.weight is [28, 32], wanted [28, 64]; "
-    "model.layers.0.self_attn.q_proj.weight is [32, 32], wanted [64, 64]; "
-    "model.layers.0.self_attn.k_proj.weight is [32, 32], wanted [64, 64]; "
-    "model.layers.0.self_attn.v_proj.weight is [32, 32], wanted [64, 64]; "
-    "model.layers.0.self_attn.o_proj.weight is [32, 32], wanted [64, 64]; ...",
+    ("11 tensors do not fit config.json; model.embed_tokens.weight is [28, 32], wanted [28, 64]; "
+     "model.layers.0.self_attn.q_proj.weight is [32, 32], wanted [64, 64]; "
+     "model.layers.0.self_attn.k_proj.weight is [32, 32], wanted [64, 64]; "
+     "model.layers.0.self_attn.v_proj.weight is [32, 32], wanted [64, 64]; "
+     "model.layers.0.self_attn.o_proj.weight is [32, 32], wanted [64, 64]; ..."),
     "tensor \"rope_freqs.weight\" is none of the scalings that are known",
     "llama.context_length is 0, wanted 1 to 2147483647",
     "llama.rope.freq_base is -1, wanted 0.001 to 1e+12",
@@ -380,8 +382,8 @@ static const char *const words_say[] = {
     "tokenizer.ggml.model is missing",
     "tokenizer.ggml.model \"bert\" is not supported; wanted gpt2 or llama",
     "tokenizer.ggml.pre is missing, so nobody knows how its words are split",
-    "tokenizer.ggml.pre \"default\" is not supported; wanted gpt-2, smollm, llama-bpe, qwen2, "
-    "deepseek-v3 or gpt-4o",
+    ("tokenizer.ggml.pre \"default\" is not supported; wanted gpt-2, smollm, llama-bpe, qwen2, "
+     "deepseek-v3 or gpt-4o"),
     "tokenizer.ggml.tokens: wanted at least one token",
     "tokenizer.ggml.tokens is an array of uint32, wanted an array of strings",
     "tokenizer.ggml.tokens, entry 1: the same as entry 0",
