@@ -211,7 +211,7 @@ static dw_status fit(loader *l, dw_draft *w, bool *drop, dw_err *err)
 static bool is_aside(loader *l, const dw_draft *w)
 {
     const dw_data_spec *s = l->reader.s;
-    if (!s->holdout)
+    if (s->holdout <= 0)
         return false;
     const dw_column_text *t = s->type == DW_TEXTS ? &w->answer[0].text : &w->prompt;
     const bool held = dw_prompt_share(dw_column_flat(&l->reader.scratch, t)) < s->holdout;

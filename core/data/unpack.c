@@ -180,6 +180,7 @@ dw_status dw_unpack_put(dw_unpack *u, dw_text in, size_t *used, size_t most, dw_
     if (u->kind == DW_PACK_ZSTD)
         return zstd_some(u, in, used, most, out, err);
 #endif
+    (void)u;
     (void)in;
     (void)most;
     (void)out;
