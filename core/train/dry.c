@@ -158,13 +158,12 @@ typedef struct memory {
 
 static void add_model(memory *y, const dw_job *job, const dw_live_model *m)
 {
-    const dw_params *trained = dw_model_trained(m->m), *base = dw_model_base(m->m);
-    y->weights += base->n * sizeof(dw_real);
-    if (trained != base)
-        y->weights += trained->n * sizeof(dw_real);
+    const dw_params *trained = dw_model_trained(m->m);
+    const size_t grads = trained->g ? trained->n * sizeof(dw_real) : 0;
+    y->weights += dw_model_bytes(m->m) - grads; /* packed copies too */
+    y->grads += grads;
     if (!m->plan->trains)
         return;
-    y->grads += trained->n * sizeof(dw_real);
     if (m == dw_models_lead(job) && dw_components_ever(job))
         y->grads += dw_components_most(job) * trained->n * sizeof(dw_real);
     y->optim += dw_optim_bytes(&m->plan->optimizer, trained->n);
