@@ -93,6 +93,15 @@ dw_status dw_map_open(const char *path, dw_mapping *out, dw_err *err)
     return st;
 }
 
+void dw_map_passed(const dw_mapping *m, size_t from, size_t to)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    from = from / page * page;
+    to = to / page * page;
+    if (m->ptr && from < to)
+        madvise((void *)(m->ptr + from), to - from, MADV_DONTNEED);
+}
+
 void dw_map_close(dw_mapping *m)
 {
     if (m->ptr)

@@ -40,6 +40,9 @@ typedef struct dw_mapping {
     size_t len;
 } dw_mapping;
 dw_status dw_map_open(const char *path, dw_mapping *out, dw_err *err);
+/* Bytes from..to were read: their pages leave this process, and come back if they are read again.
+ */
+void dw_map_passed(const dw_mapping *m, size_t from, size_t to);
 void dw_map_close(dw_mapping *m); /* accepts a zeroed one */
 
 /* Writes path.tmp.<pid>, fsyncs, renames, fsyncs the folder. */

@@ -312,8 +312,7 @@ static dw_status take_file(loader *l, uint32_t file, dw_sha256 *sha, dw_err *err
     dw_rows *in;
     dw_status st = DW_OK;
     DW_TRY(dw_rows_open(l->d->file[file], &in, err));
-    dw_text bytes = dw_rows_bytes(in);
-    dw_sha256_add(sha, bytes.ptr, bytes.len);
+    dw_rows_hash(in, sha);
     while (!st && !(l->reader.s->max_rows && l->d->n - l->part_from >= l->reader.s->max_rows)) {
         dw_text raw;
         uint32_t line;

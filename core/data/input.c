@@ -9,7 +9,7 @@
 
 #include "base/alloc.h"
 
-enum { READ_BYTES = 1 << 16, MAX_WINDOW = 1 << 30 };
+enum { READ_BYTES = 1 << 16, MAX_WINDOW = 1 << 30, PASSED_BYTES = 4 << 20 };
 
 /* ---- files of other kinds ---- */
 
@@ -202,6 +202,25 @@ void dw_input_close(dw_input *in)
     *in = (dw_input){0};
 }
 
+/* ---- memory ---- */
+
+void dw_input_passed(dw_input *in, size_t to)
+{
+    if (!in->map.ptr || to < in->passed + PASSED_BYTES)
+        return;
+    dw_map_passed(&in->map, in->passed, to);
+    in->passed = to;
+}
+
+void dw_input_hash(const dw_input *in, dw_sha256 *sha)
+{
+    for (size_t at = 0, n; at < in->map.len; at += n) {
+        n = in->map.len - at < PASSED_BYTES ? in->map.len - at : PASSED_BYTES;
+        dw_sha256_add(sha, in->map.ptr + at, n);
+        dw_map_passed(&in->map, at, at + n);
+    }
+}
+
 /* ---- reading on ---- */
 
 static dw_status read_stdin(dw_input *in, dw_buf *to, dw_err *err)
@@ -235,6 +254,7 @@ static dw_status unpack_some(dw_input *in, size_t most, dw_err *err)
         return st;
     }
     in->taken += used;
+    dw_input_passed(in, in->taken);
     bool end = in->taken == all.len && (!in->is_stdin || in->dry) && in->window.len == before;
     if (end && !dw_unpack_whole(in->unpack))
         return dw_fail(err, DW_E_INPUT,

@@ -81,10 +81,9 @@ void dw_rows_place(const dw_rows *r, dw_text row, size_t at, uint32_t *line, uin
     }
 }
 
-dw_text dw_rows_bytes(const dw_rows *r)
+void dw_rows_hash(const dw_rows *r, dw_sha256 *sha)
 {
-    const dw_mapping *m = &r->in.map;
-    return (dw_text){m->ptr ? (const char *)m->ptr : "", m->len};
+    dw_input_hash(&r->in, sha);
 }
 
 /* ---- reading on ---- */
@@ -130,6 +129,8 @@ static void count_to(dw_rows *r, size_t to)
             r->counted += (size_t)(nl - from) + 1;
         }
     }
+    if (!r->in.unpack)
+        dw_input_passed(&r->in, r->counted);
 }
 
 static size_t space(const dw_rows *r, size_t at)

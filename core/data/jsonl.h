@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/hash.h"
 #include "base/json.h"
 
 typedef struct dw_rows dw_rows;
@@ -26,7 +27,7 @@ void dw_rows_where(const dw_rows *r, uint32_t *line, uint32_t *column);
 /* Where byte `at` of the row that dw_rows_next gave last lies in the file. */
 void dw_rows_place(const dw_rows *r, dw_text row, size_t at, uint32_t *line, uint32_t *column);
 bool dw_rows_is_table(const dw_rows *r); /* every value is a string */
-/* A file's bytes as they lie on disk, until it is closed; empty for standard input. */
-dw_text dw_rows_bytes(const dw_rows *r);
+/* Adds a file's bytes as they lie on disk; nothing for standard input. */
+void dw_rows_hash(const dw_rows *r, dw_sha256 *sha);
 
 #endif

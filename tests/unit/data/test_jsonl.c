@@ -3,10 +3,13 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "data/jsonl.h"
 #include "datafile.h"
 
@@ -128,6 +131,58 @@ static void planted_faults_are_found(void **state)
     dw_buf_finish(&b);
 }
 
+/* Pages of files that this process holds. */
+static size_t file_bytes_held(void)
+{
+    unsigned long size = 0, resident = 0, shared = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu %lu %lu", &size, &resident, &shared), 3);
+    fclose(f);
+    return shared * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What a file holds is not held in memory, neither while it is hashed nor while rows are read. */
+static void a_long_file_is_let_go(void **state)
+{
+    (void)state;
+    enum { N = 40000, LEN = 1000, MOST = 12 << 20 };
+    dw_buf b = {0};
+    dw_err err = {{0}};
+    char words[LEN + 1], hex[65], want[65];
+    memset(words, 'w', LEN);
+    words[LEN] = 0;
+    for (int i = 0; i < N; i++)
+        dw_buf_printf(&b, "{\"text\":\"%d %s\"}\n", i, words);
+    dw_sha256_of(b.ptr, b.len, want);
+    const char *path = test_file("mapped", b.ptr, b.len);
+    dw_buf_finish(&b);
+
+    const size_t before = file_bytes_held();
+    dw_rows *r;
+    assert_int_equal(dw_rows_open(path, &r, &err), 0);
+    dw_sha256 *sha = dw_sha256_create();
+    dw_rows_hash(r, sha);
+    dw_sha256_hex(sha, hex);
+    assert_string_equal(hex, want);
+    assert_true(file_bytes_held() < before + MOST);
+
+    dw_text row;
+    uint32_t number, rows = 0;
+    bool more = true;
+    size_t most = 0;
+    while (!dw_rows_next(r, &row, &number, &more, &err) && more) {
+        char start[32];
+        int n = snprintf(start, sizeof start, "{\"text\":\"%u w", rows++);
+        assert_memory_equal(row.ptr, start, (size_t)n);
+        size_t held = rows % 1000 ? 0 : file_bytes_held();
+        most = held > most ? held : most;
+    }
+    assert_int_equal(rows, N);
+    assert_true(most < before + MOST);
+    dw_rows_close(r);
+}
+
 static void missing_file_is_named(void **state)
 {
     (void)state;
@@ -143,6 +198,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_give_rows_or_places),
         cmocka_unit_test(planted_faults_are_found),
+        cmocka_unit_test(a_long_file_is_let_go),
         cmocka_unit_test(missing_file_is_named),
     };
     (void)test_tokenizer;
