@@ -133,13 +133,21 @@ void dw_json_free(dw_json *root)
 
 dw_json_type dw_json_kind(const dw_json *v)
 {
-    const cJSON *c = node(v);
-    return cJSON_IsBool(c)     ? DW_JSON_BOOL
-           : cJSON_IsNumber(c) ? DW_JSON_NUMBER
-           : cJSON_IsString(c) ? DW_JSON_STRING
-           : cJSON_IsArray(c)  ? DW_JSON_ARRAY
-           : cJSON_IsObject(c) ? DW_JSON_OBJECT
-                               : DW_JSON_NULL;
+    switch (v ? node(v)->type & 0xff : cJSON_NULL) { /* above are marks of how the node is kept */
+    case cJSON_True:
+    case cJSON_False:
+        return DW_JSON_BOOL;
+    case cJSON_Number:
+        return DW_JSON_NUMBER;
+    case cJSON_String:
+        return DW_JSON_STRING;
+    case cJSON_Array:
+        return DW_JSON_ARRAY;
+    case cJSON_Object:
+        return DW_JSON_OBJECT;
+    default:
+        return DW_JSON_NULL;
+    }
 }
 
 const char *dw_json_kind_name(const dw_json *v)
@@ -153,8 +161,10 @@ const dw_json *dw_json_get(const dw_json *v, const char *key)
 {
     if (!v || dw_json_kind(v) != DW_JSON_OBJECT)
         return NULL;
-    const cJSON *c;
-    cJSON_ArrayForEach(c, node(v)) if (!strcmp(c->string, key)) return (const dw_json *)c;
+    /* Rows are asked for many names that they do not have: the first byte tells most apart. */
+    for (const cJSON *c = node(v)->child; c; c = c->next)
+        if (*c->string == *key && !strcmp(c->string, key))
+            return (const dw_json *)c;
     return NULL;
 }
 
@@ -178,7 +188,7 @@ const dw_json *dw_json_path(const dw_json *v, const char *path)
 {
     /* A key that holds dots itself wins over a path. */
     const dw_json *whole = dw_json_get(v, path);
-    if (whole)
+    if (whole || (v && dw_json_kind(v) == DW_JSON_OBJECT && !strchr(path, '.')))
         return whole;
     while (v && *path) {
         size_t n = strcspn(path, ".");

@@ -99,16 +99,16 @@ typedef struct dw_data_spec {
     bool add_eos;             /* completions and texts end in eos (default true) */
     bool add_bos;             /* what the tokenizer's post-processor adds goes first (default
                                  true) */
+    bool held;                /* of `holdout`: the rows that are set aside, and no others */
     uint32_t max_tokens;      /* prompt + longest completion; 0: the model's positions */
     uint32_t max_rows;        /* 0: all */
     dw_on_bad on_bad;
     double max_bad; /* where bad rows are skipped: 1 and more are rows, below 1 a share of them; 0:
                        any number */
-    dw_on_long on_long;
     const char *split; /* of folders: "train" (NULL), "valid" or "test" */
     double holdout;    /* share of the prompts that is set aside, by a hash of their text */
-    bool held;         /* the rows that are set aside, and no others */
     dw_on_duplicate on_duplicate;
+    dw_on_long on_long;
     const char *template_file; /* absolute; NULL: the model's own template */
     dw_row_layout layout;
     dw_loss_on loss_on;

@@ -76,6 +76,13 @@ static const struct {
     {".orc", "ORC" FROM_PYTHON("pandas.read_orc(FILE)")},
 };
 
+static void put_lower(char *out, const char *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        out[i] = (char)tolower((unsigned char)from[i]);
+    out[n] = 0;
+}
+
 void dw_input_ending(const char *path, char out[16])
 {
     const char *base = dw_path_base(path), *end = base + strlen(base);
@@ -87,8 +94,7 @@ void dw_input_ending(const char *path, char out[16])
         out[0] = 0;
         if (dot == base || n >= 16)
             return;
-        for (size_t i = 0; i <= n; i++)
-            out[i] = (char)(i < n ? tolower((unsigned char)dot[i]) : 0);
+        put_lower(out, dot, n);
         if (strcmp(out, ".gz") != 0 && strcmp(out, ".zst") != 0)
             return;
         end = dot;

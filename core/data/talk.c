@@ -392,7 +392,7 @@ static dw_status split_last(dw_row_reader *r, const dw_json *all, dw_draft *w, d
 static dw_status read_halves(dw_row_reader *r, const dw_column_row *row, dw_draft *w, size_t *at,
                              dw_err *err)
 {
-    const dw_json *half[2];
+    const dw_json *half[2] = {NULL};
     DW_TRY(column_messages(r, row, DW_COL_CHOSEN, &half[0], at, err));
     DW_TRY(column_messages(r, row, DW_COL_REJECTED, &half[1], at, err));
     *at = 0;
@@ -419,7 +419,7 @@ static dw_status read_halves(dw_row_reader *r, const dw_column_row *row, dw_draf
 static dw_status read_gold(dw_row_reader *r, const dw_column_row *row, dw_draft *w, size_t *at,
                            dw_err *err)
 {
-    const dw_json *said;
+    const dw_json *said = NULL;
     if (!dw_column_there(&r->column[DW_COL_GOLD], row))
         return DW_OK;
     DW_TRY(column_messages(r, row, DW_COL_GOLD, &said, at, err));
@@ -457,7 +457,7 @@ static dw_status read_columns(dw_row_reader *r, const dw_column_row *row, dw_dra
                               dw_err *err)
 {
     dw_data_type type = r->s->type;
-    const dw_json *said, *prompt = dw_talk_value(r, row, DW_COL_PROMPT);
+    const dw_json *said = NULL, *prompt = dw_talk_value(r, row, DW_COL_PROMPT);
     /* Data sets that repeat the question as text beside two whole conversations. */
     bool inside =
         type == DW_PAIRS && dw_row_is_default(r, DW_COL_PROMPT) &&

@@ -122,7 +122,7 @@ static dw_status put_merges(words *w, dw_err *err)
 static dw_status put_scores(words *w, dw_err *err)
 {
     dw_map ids = {0};
-    double rank = 0;
+    size_t rank = 0;
     dw_status st = DW_OK;
     dw_buf joined = {0};
     for (size_t i = 0; i < w->n; i++)
@@ -139,7 +139,7 @@ static dw_status put_scores(words *w, dw_err *err)
         dw_buf_add(&joined, l.ptr, l.len);
         dw_buf_add(&joined, r.ptr, r.len);
         if (dw_map_get(&ids, dw_buf_text(&joined), &id) && score[id] == 0)
-            score[id] = (float)-(rank + 1);
+            score[id] = -(float)(rank + 1);
     }
     if (st >= 0)
         dw_gguf_put_f32s(w->out, "tokenizer.ggml.scores", score, w->n);

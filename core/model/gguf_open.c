@@ -178,13 +178,13 @@ dw_status dw_model_sidecar(const dw_model *m, const char *name, bool *there, dw_
     const dw_source *s = m->source;
     dw_arena a = {0};
     dw_status st = DW_OK;
-    const dw_buf *made = !strcmp(name, "tokenizer.json")          ? &s->tokenizer
-                         : !strcmp(name, "tokenizer_config.json") ? &s->tokenizer_config
-                                                                  : NULL;
-    *there = made && made->len > 0;
-    if (*there) {
+    const bool config = !strcmp(name, "tokenizer_config.json");
+    if (config || !strcmp(name, "tokenizer.json")) {
+        const dw_buf *made = config ? &s->tokenizer_config : &s->tokenizer;
         dw_buf_add(out, made->ptr, made->len);
-        return DW_OK;
+        *there = made->len > 0;
+        if (*there)
+            return DW_OK;
     }
     const char *path = dw_path_join(&a, s->tokenizer_dir, name);
     if (!dw_file_exists(path))

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/size.h"
 #include "plug/check.h"
 
 /* ---- metrics ---- */
@@ -59,10 +60,7 @@ static void put(dw_check *c, dw_result *r, double x, const char *name)
 
 static bool equal(double a, double b, double scale, double tol)
 {
-    uint64_t bits[2];
-    memcpy(&bits[0], &a, sizeof a);
-    memcpy(&bits[1], &b, sizeof b);
-    if (bits[0] == bits[1] || (isnan(a) && isnan(b)))
+    if (dw_bits(a) == dw_bits(b) || (isnan(a) && isnan(b)))
         return true;
     if (tol == 0)
         return false;

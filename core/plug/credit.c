@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "plug/internal.h"
 
 typedef struct guards {
@@ -61,7 +62,7 @@ static dw_status check_sequence(dw_call *c, const dowel_batch *in, const dowel_c
 /* A return is a finite number, or what the caller put there. */
 static bool is_return(const dowel_credit *given, const dowel_credit *s, size_t i)
 {
-    return isfinite(s->ret[i]) || memcmp(&s->ret[i], &given->ret[i], sizeof(double)) == 0;
+    return isfinite(s->ret[i]) || dw_bits(s->ret[i]) == dw_bits(given->ret[i]);
 }
 
 static dw_status check(dw_call *c, const dowel_batch *in, const dowel_credit *given,

@@ -48,7 +48,7 @@ static void product_bf16(const dw_real *a, size_t lda, size_t rows, size_t k,
                          bool accumulate)
 {
     enum { DEPTH = 64 };
-    dw_real wide[DEPTH * DW_PANEL];
+    dw_real wide[DEPTH * DW_PANEL] = {0};
     for (size_t j = 0; j < n_out; j += DW_PANEL) {
         const size_t n = n_out - j < DW_PANEL ? n_out - j : DW_PANEL;
         for (size_t at = 0; at < k; at += DEPTH) {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "train/batch.h"
 #include "train/reward.h"
 #include "train/sweep.h"
@@ -82,7 +83,7 @@ static const uint64_t unwritten = UINT64_C(0x7ff8000000d03e11);
 
 static bool is_unwritten(double x)
 {
-    return memcmp(&x, &unwritten, sizeof x) == 0;
+    return dw_bits(x) == unwritten;
 }
 
 static void prepare_returns(dw_set *s, dowel_credit *c)
