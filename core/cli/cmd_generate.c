@@ -349,7 +349,7 @@ dw_status dw_cmd_generate(int argc, char **argv, dw_err *err)
         {"--threads", DW_ARG_INT, &s.model.threads, 0, 1024, "N", "0, the default: one per CPU"},
         {"--kernel", DW_ARG_STR, &s.model.kernel, 0, 0, "K", "auto (default), plain, avx2, avx512"},
         {"--storage", DW_ARG_STR, &s.model.storage, 0, 0, "TYPE",
-         "of frozen weights in memory: source (default; bf16 stays bf16), float32, bf16"},
+         "of frozen weights in memory: source (default; bf16 stays bf16), float32, bfloat16"},
     };
     dw_status st = dw_args_parse(argc, argv, "dowel generate MODEL [FILE]", arg,
                                  sizeof arg / sizeof *arg, word, 1, 2, &help, err);

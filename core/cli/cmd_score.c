@@ -130,7 +130,7 @@ dw_status dw_cmd_score(int argc, char **argv, dw_err *err)
         {"--threads", DW_ARG_INT, &s.model.threads, 0, 1024, "N", "0, the default: one per CPU"},
         {"--kernel", DW_ARG_STR, &s.model.kernel, 0, 0, "K", "auto (default), plain, avx2, avx512"},
         {"--storage", DW_ARG_STR, &s.model.storage, 0, 0, "TYPE",
-         "of frozen weights in memory: source (default; bf16 stays bf16), float32, bf16"},
+         "of frozen weights in memory: source (default; bf16 stays bf16), float32, bfloat16"},
     };
     DW_TRY(dw_args_parse(argc, argv, "dowel score MODEL FILE", arg, sizeof arg / sizeof *arg, word,
                          2, 2, &help, err));

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "model/adapter_parts.h"
 #include "model/gguf.h"
+#include "model/hub.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -156,9 +157,12 @@ static dw_status find_base(dw_arena *a, const char *dir, const char *name, char 
         *out = dw_arena_strdup(a, name);
         return DW_OK;
     }
+    *out = dw_hub_find(a, name);
+    if (*out)
+        return DW_OK;
     return dw_fail(err, DW_E_INPUT,
-                   "base_model_name_or_path: no folder \"%.512s\" (looked beside the adapter and "
-                   "in the working directory; nothing is downloaded)",
+                   "base_model_name_or_path: no folder \"%.512s\" (looked beside the adapter, in "
+                   "the working directory and in Hugging Face's cache; nothing is downloaded)",
                    name);
 }
 

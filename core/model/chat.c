@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "model/gguf.h"
+#include "model/hub.h"
 #include "model/model_internal.h"
 #include "model/source.h"
 
@@ -41,6 +42,7 @@ dw_status dw_model_words_chat(const char *dir, const dw_tokenizer *t, dw_chat **
     dw_arena a = {0};
     dw_checkpoint *c = NULL;
     dw_buf json = {0}, config = {0};
+    dir = dw_hub_place(&a, dir);
     const char *file = dw_gguf_path(&a, dir);
     *out = NULL;
     dw_status st = DW_OK;

@@ -12,7 +12,7 @@
 
 enum { PANEL = 16, TASK_PANELS = 4 };
 
-const char *const dw_storage_names[] = {"source", "float32", "bf16", NULL};
+const char *const dw_storage_names[] = {"source", "float32", "bfloat16", NULL};
 
 /* ---- what stays in the file ---- */
 

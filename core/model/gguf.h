@@ -68,7 +68,7 @@ dw_status dw_gguf_num(const dw_gguf *g, const char *key, double lo, double hi, b
                       double *out, dw_err *err);
 dw_status dw_gguf_bool(const dw_gguf *g, const char *key, bool *there, bool *out, dw_err *err);
 dw_status dw_gguf_str(const dw_gguf *g, const char *key, bool *there, dw_text *out, dw_err *err);
-/* An array of strings, UTF-8 or not, in g's arena; *n 0 where the key is missing. */
+/* An array of strings, UTF-8 or not, in g's arena; *out NULL where the key is missing. */
 dw_status dw_gguf_strings(dw_gguf *g, const char *key, const dw_text **out, size_t *n, dw_err *err);
 /* Element i of an array of numbers. */
 double dw_gguf_element(const dw_gguf_field *f, uint64_t i);

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "model/gguf.h"
+#include "model/hub.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -152,6 +153,7 @@ dw_status dw_model_words(const char *dir, dw_tokenizer **out, dw_err *err)
     dw_arena a = {0};
     dw_checkpoint *c = NULL;
     dw_buf json = {0}, config = {0};
+    dir = dw_hub_place(&a, dir);
     const char *file = dw_gguf_path(&a, dir);
     dw_status st = DW_OK;
     *out = NULL;

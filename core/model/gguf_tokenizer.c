@@ -159,7 +159,7 @@ static dw_status put_merges(const maker *m, dw_err *err)
     const dw_text *line;
     size_t n;
     DW_TRY(dw_gguf_strings(m->g, "tokenizer.ggml.merges", &line, &n, err));
-    if (!n)
+    if (!line)
         return dw_fail(err, DW_E_INPUT, "tokenizer.ggml.merges is missing");
     for (size_t i = 0; i < n; i++) {
         const char *space = line[i].len > 1 ? memchr(line[i].ptr + 1, ' ', line[i].len - 1) : NULL;

@@ -64,7 +64,7 @@ typedef struct dw_model dw_model;
 /* How frozen matrices are kept in memory. SOURCE: those of a bf16 checkpoint as bf16, which loses
  * no bit, others as float32. BF16 rounds what is more. */
 typedef enum dw_storage { DW_STORE_SOURCE, DW_STORE_F32, DW_STORE_BF16 } dw_storage;
-extern const char *const dw_storage_names[]; /* "source", "float32", "bf16", NULL */
+extern const char *const dw_storage_names[]; /* "source", "float32", "bfloat16", NULL */
 
 typedef struct dw_model_options {
     bool trainable; /* allocate gradients (of the adapter where there is one) */

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "model/config_internal.h"
 #include "model/gguf.h"
+#include "model/hub.h"
 #include "model/safetensors_internal.h"
 #include "model/source.h"
 
@@ -433,8 +434,8 @@ static dw_status check_dir(const char *dir, dw_err *err)
     if (!dw_file_exists(dir))
         return dw_fail(
             err, DW_E_INPUT,
-            "%s: no such folder (a model is a Hugging Face folder or a GGUF file; nothing is "
-            "downloaded)",
+            "%s: no such folder (a model is a Hugging Face folder, a GGUF file, or a name in "
+            "Hugging Face's cache; nothing is downloaded)",
             dir);
     dw_checkpoint *c = NULL;
     dw_status st = dw_checkpoint_open_file(dir, &c, err);
@@ -464,6 +465,7 @@ static dw_status open_folder(const dw_exec *x, const char *dir, const dw_model_o
                              bool outline, dw_model **out, dw_err *err)
 {
     dw_arena a = {0};
+    dir = dw_hub_place(&a, dir);
     plan p = {.x = x, .arena = &a, .dir = dir, .o = *o, .outline = outline};
     char *base = NULL;
     *out = NULL;
@@ -507,11 +509,14 @@ dw_status dw_model_outline(const dw_exec *x, const char *dir, const dw_model_opt
 dw_status dw_model_init(const dw_exec *x, const char *dir, const dw_model_options *o,
                         dw_model **out, dw_err *err)
 {
+    dw_arena a = {0};
+    dir = dw_hub_place(&a, dir);
     plan p = {.x = x, .dir = dir, .o = *o};
     *out = NULL;
     dw_status st = check_dir(dir, err);
     if (st == DW_OK)
         st = make(&p, out, err);
     dw_buf_finish(&p.config);
+    dw_arena_finish(&a);
     return st;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "model/hub.h"
 #include "model/safetensors_internal.h"
 
 enum { INDEX_BYTES = 100 << 20 };
@@ -29,10 +30,25 @@ static int open_beneath(int dir, const char *name)
     return openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
 }
 
-static dw_status map_shard(int dir, const char *name, dw_mapping *out, dw_err *err)
+/* The folder that shards are opened beneath, and the way from there to the model's. */
+typedef struct place {
+    int fd;
+    const char *prefix; /* "" or ends in '/' */
+    dw_arena arena;
+} place;
+
+/* In Hugging Face's cache a model's files are links to the model's own blobs, two folders up. */
+static void open_place(place *p, const char *dir)
+{
+    char *rest, *root = dw_hub_root(&p->arena, dir, &rest);
+    p->prefix = root ? dw_arena_printf(&p->arena, "%s/", rest) : "";
+    p->fd = open(root ? root : dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static dw_status map_shard(place *from, const char *name, dw_mapping *out, dw_err *err)
 {
     *out = (dw_mapping){0};
-    int fd = open_beneath(dir, name);
+    int fd = open_beneath(from->fd, dw_arena_printf(&from->arena, "%s%s", from->prefix, name));
     if (fd < 0 && (errno == EXDEV || errno == ELOOP))
         return dw_fail(err, DW_E_INPUT,
                        "leads out of the model's folder (if its files are links, copy them with "
@@ -61,8 +77,8 @@ typedef struct shards {
 } shards;
 
 /* Opens a shard the first time it is named; *out is its number. */
-static dw_status open_shard(dw_checkpoint *c, shards *s, int dir, const char *name, uint32_t *out,
-                            dw_err *err)
+static dw_status open_shard(dw_checkpoint *c, shards *s, place *dir, const char *name,
+                            uint32_t *out, dw_err *err)
 {
     int64_t i = 0;
     if (dw_map_get(&s->index, dw_text_of(name), &i)) {
@@ -84,7 +100,7 @@ static dw_status open_shard(dw_checkpoint *c, shards *s, int dir, const char *na
     return DW_OK;
 }
 
-static dw_status read_map(dw_checkpoint *c, shards *s, const dw_json *map, int dir, dw_err *err)
+static dw_status read_map(dw_checkpoint *c, shards *s, const dw_json *map, place *dir, dw_err *err)
 {
     size_t listed = 0;
     dw_map wanted = {0};
@@ -149,10 +165,11 @@ dw_status dw_st_add_shards(dw_checkpoint *c, const char *dir, const char *index,
     dw_json *root = NULL;
     shards s = {0};
     DW_TRY(dw_json_read(index, INDEX_BYTES, &root, err));
-    int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    place p = {.fd = -1};
+    open_place(&p, dir);
     const dw_json *map = dw_json_get(root, "weight_map");
     dw_status st = DW_OK;
-    if (fd < 0)
+    if (p.fd < 0)
         st = dw_fail(err, DW_E_INPUT, "cannot open the folder: %s", strerror(errno));
     else if (dw_json_kind(root) != DW_JSON_OBJECT)
         st = dw_fail(err, DW_E_INPUT, "wanted an object, found %s", dw_json_kind_name(root));
@@ -160,13 +177,14 @@ dw_status dw_st_add_shards(dw_checkpoint *c, const char *dir, const char *index,
         st = dw_fail(err, DW_E_INPUT, "weight_map: wanted an object, found %s",
                      dw_json_kind_name(map));
     if (st == DW_OK)
-        st = read_map(c, &s, map, fd, err);
+        st = read_map(c, &s, map, &p, err);
     if (st == DW_OK)
         st = check_total(c, root, err);
     if (st < 0)
         dw_err_prefix(err, "%s", index);
-    if (fd >= 0)
-        close(fd);
+    if (p.fd >= 0)
+        close(p.fd);
+    dw_arena_finish(&p.arena);
     dw_map_finish(&s.index);
     dw_free(s.name);
     dw_json_free(root);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "data/folder.h"
 #include "data/jsonl.h"
+#include "model/hub.h"
 #include "script/state.h"
 #include "train/feeds.h"
 
@@ -58,6 +59,15 @@ static int host_resolve(lua_State *L)
     if (!lua_toboolean(L, 2))
         path = dw_path_join(&s->arena, s->folder, path);
     lua_pushstring(L, dw_path_absolute(&s->arena, path));
+    return 1;
+}
+
+/* hub(name) -> the folder of Hugging Face's cache that holds this model, or nil */
+static int host_hub(lua_State *L)
+{
+    dw_arena a = {0};
+    lua_pushstring(L, dw_hub_find(&a, luaL_checkstring(L, 1)));
+    dw_arena_finish(&a);
     return 1;
 }
 
@@ -301,15 +311,23 @@ static int host_checks_files(lua_State *L)
 
 void dw_host_push(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"where", host_where},         {"source", host_source},
-        {"resolve", host_resolve},     {"exists", host_exists},
-        {"data_file", host_data_file}, {"rows", host_rows},
-        {"nearest", host_nearest},     {"plugin", host_plugin},
-        {"options", host_options},     {"columns", host_columns},
-        {"check", host_check},         {"parse", host_parse},
-        {"list", host_list},           {"checks_files", host_checks_files},
-        {"load", dw_source_load_own},  {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"where", host_where},
+                                         {"source", host_source},
+                                         {"resolve", host_resolve},
+                                         {"exists", host_exists},
+                                         {"hub", host_hub},
+                                         {"data_file", host_data_file},
+                                         {"rows", host_rows},
+                                         {"nearest", host_nearest},
+                                         {"plugin", host_plugin},
+                                         {"options", host_options},
+                                         {"columns", host_columns},
+                                         {"check", host_check},
+                                         {"parse", host_parse},
+                                         {"list", host_list},
+                                         {"checks_files", host_checks_files},
+                                         {"load", dw_source_load_own},
+                                         {NULL, NULL}};
     if (lua_rawgetp(L, LUA_REGISTRYINDEX, &host_key) == LUA_TTABLE)
         return;
     lua_pop(L, 1);

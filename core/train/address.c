@@ -37,6 +37,8 @@ static dw_status add_model(walk *w, const char *path)
         add_text(w, folder);
         return DW_OK;
     }
+    if (dw_file_exists(path)) /* GGUF */
+        return add_file(w, path);
     if (!dw_dir_exists(path))
         return dw_fail(w->err, DW_E_RECIPE, "no model folder '%s'", path);
     dw_manifest_add_folder(w->h, &w->arena, path);

@@ -6,6 +6,7 @@
  *
  * { "dowel": 1, "name": "...", "seed": 17,
  *   "model": { "path": "/abs", "init": false,         // init: random weights from config.json
+ *              "storage": "source",       // of frozen matrices in memory; "float32", "bfloat16"
  *              "adapter": null | { "rank": 16, "alpha": 32, "rslora": false, "targets": ["q"] },
  *              "freeze": [[0, 100]],      // steps from .. to - 1: it does not move in them
  *              "eos_token": null | "..." },  // ends an answer beside what the model's files name

@@ -375,6 +375,7 @@ static void put_model(dw_buf *b, const dw_plan_model *m, bool further)
     put_str(b, "path", m->path);
     put_adapter(b, m);
     put_str(b, "eos_token", m->eos_token);
+    put_str(b, "storage", dw_storage_names[m->storage]);
     put_key(b, "freeze");
     dw_buf_addc(b, '[');
     for (size_t i = 0; i < m->n_freeze; i++)

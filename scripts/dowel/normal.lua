@@ -29,13 +29,19 @@ local function want(t, key, v, kind, form, what)
   end
 end
 
-function normal.path(plan, t, key, v, what)
+-- A model may also be a name in Hugging Face's cache.
+function normal.place(full, given)
+  return not host.exists(full) and host.hub(given) or full
+end
+
+function normal.path(plan, t, key, v, what, place)
   if node.kind(v) == "stage" then return v.path end
   if type(v) ~= "string" or v == "" then
     node.refuse(t, key, "%s: expected a path, got %s", what,
       v == "" and "an empty string" or node.describe(v))
   end
   local full = host.resolve(v)
+  if place then full = place(full, v) end
   plan.origin[full] = v
   return full
 end
@@ -76,9 +82,10 @@ end
 function normal.model(plan, path, t, name)
   local what = name and "model " .. name or "model"
   local m = { init = t.init or false, adapter = null, freeze = freeze(t) }
-  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token" }, what, {})
+  copy(plan, path, t, { "path", "adapter", "init", "freeze", "trains", "optimizer", "eos_token", "storage" }, what, {})
   m.eos_token = t.eos_token == nil and null or t.eos_token
-  m.path = normal.path(plan, t, "path", t.path, what .. ".path")
+  m.storage = t.storage
+  m.path = normal.path(plan, t, "path", t.path, what .. ".path", normal.place)
   if t.adapter ~= nil then
     want(t, "adapter", t.adapter, "lora", "d.lora { ... }", what .. ".adapter")
     m.adapter = normal.lora(plan, path .. ".adapter", t.adapter)

@@ -377,8 +377,12 @@ local function plain(plan, path, t, value)
   return value
 end
 
+local function is_model(path)
+  return path == "model.path" or match(path, "^models%.[^.]+%.path$")
+end
+
 local function is_path(path)
-  return path == "model.path" or match(path, "%.data%.template$") or match(path, "^models%.[^.]+%.path$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
+  return is_model(path) or match(path, "%.data%.template$") or match(path, "%.files%.%d+$") or match(path, "^plugin_dirs%.%d+$")
 end
 
 function methods:with(edits)
@@ -392,7 +396,7 @@ function methods:with(edits)
     local full = put(plan, path, value, fail)
     plan.pos[full] = { t = edits, key = path, label = path }
     value = plain(plan, full, edits, value)
-    if is_path(full) then value = normal.path(plan, edits, path, value, path) end
+    if is_path(full) then value = normal.path(plan, edits, path, value, path, is_model(full) and normal.place) end
     put(plan, path, deep(value), fail)
     plan.pos[full] = { t = edits, key = path, label = path }
   end
@@ -426,7 +430,9 @@ function recipe.set(plan, text)
   end
   local full = put(plan, path, value, fail)
   if is_path(full) and type(value) == "string" then
+    local given = value
     value = host.resolve(value, true)
+    if is_model(full) then value = normal.place(value, given) end
   elseif type(value) == "string" and is_path_option(plan, full) then
     value = host.resolve(value, true)
   elseif match(full, "%.files$") or full == "plugin_dirs" then
@@ -451,7 +457,8 @@ end
 local function missing(plan, full, what)
   local given = plan.origin[full]
   if not given or given == full then return format("no %s '%s'", what, full) end
-  return format("no %s '%s' (looked in %s)", what, given, host.folder)
+  local cache = what == "model folder" and " and in Hugging Face's cache; nothing is downloaded" or ""
+  return format("no %s '%s' (looked in %s%s)", what, given, host.folder, cache)
 end
 
 local function is_ref(path)

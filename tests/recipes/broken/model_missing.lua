@@ -1,4 +1,4 @@
--- expect 3: model_missing.lua:6: no model folder 'no/such/model' (looked in {DIR})
+-- expect 3: model_missing.lua:6: no model folder 'no/such/model' (looked in {DIR} and in Hugging Face's cache; nothing is downloaded)
 local d = require "dowel"
 return d.recipe {
   name = "t",

@@ -1,4 +1,4 @@
--- expect 3: models_missing.lua:7: no model folder '../files/nowhere' (looked in {DIR})
+-- expect 3: models_missing.lua:7: no model folder '../files/nowhere' (looked in {DIR} and in Hugging Face's cache; nothing is downloaded)
 local d = require "dowel"
 return d.recipe {
   name = "t",

@@ -296,8 +296,8 @@ static void test_bad_adapters(void **state)
     put_edited(&f, good, "adapter/adapter_config.json", "\"base_model_name_or_path\": \"",
                "\"base_model_name_or_path\": \"org/nothing\", \"x\": \"");
     must_fail(out, &plain, config,
-              "base_model_name_or_path: no folder \"org/nothing\" (looked beside the adapter and "
-              "in the working directory; nothing is downloaded)");
+              "base_model_name_or_path: no folder \"org/nothing\" (looked beside the adapter, in "
+              "the working directory and in Hugging Face's cache; nothing is downloaded)");
 
     char *file = dw_path_join(&f.arena, out, "adapter_model.safetensors");
     put_edited(&f, good, "adapter/adapter_config.json", "\"r\": 3", "\"r\": 4");

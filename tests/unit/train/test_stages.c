@@ -7,10 +7,12 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
+#include "model/gguf.h"
 #include "tiny.h"
 #include "train/stages.h"
 
 static const char sft[] = TINY_SFT, dpo[] = TINY_DPO;
+static const char *begin = "saved"; /* the first stage's model */
 
 /* SFT, then DPO from what it came to; "STEPS" counts those of the second. */
 static dw_program *two_stages(tiny *t, int steps)
@@ -22,12 +24,12 @@ static dw_program *two_stages(tiny *t, int steps)
     dw_buf_printf(&b,
                   "{\"dowel\":1,\"stages\":["
                   "{\"name\":\"sft\",\"plan\":{\"dowel\":1,\"name\":\"tiny\",\"seed\":17,"
-                  "\"model\":{\"path\":\"DIR/saved\"},\"tasks\":{%s},\"save_every\":1,\"schedule\":"
+                  "\"model\":{\"path\":\"DIR/%s\"},\"tasks\":{%s},\"save_every\":1,\"schedule\":"
                   "[{\"steps\":4,\"weights\":{\"sft\":1}}],\"optimizer\":{\"lr\":0.003}}},"
                   "{\"name\":\"dpo\",\"plan\":{\"dowel\":1,\"name\":\"tiny\",\"seed\":17,"
                   "\"model\":{\"path\":\"stage:sft/final\"},\"tasks\":{%s},\"schedule\":"
                   "[{\"steps\":%d,\"weights\":{\"dpo\":1}}],\"optimizer\":{\"lr\":0.003}}}]}",
-                  sft, dpo, steps);
+                  begin, sft, dpo, steps);
     for (const char *s = b.ptr; *s;) {
         bool dir = !strncmp(s, "DIR", 3);
         dw_buf_add(&full, dir ? t->dir : s, dir ? strlen(t->dir) : 1);
@@ -103,6 +105,34 @@ static void chain(void **state)
     tiny_must(dw_file_read(dw_path_join(&t.arena, b, "plan.json"), 1 << 20, &plan, &err), &err);
     assert_non_null(strstr(plan.ptr, dw_path_join(&t.arena, a, "final")));
     dw_buf_finish(&plan);
+    tiny_finish(&t);
+}
+
+/* The same model as a GGUF file: other inputs, so other addresses, and the same result. */
+static void from_gguf(void **state)
+{
+    tiny t = tiny_make();
+    const char *a = NULL, *b = NULL;
+    dw_err err = {{0}};
+    dw_exec x;
+    dw_model *m = NULL;
+    dw_model_options o = {0};
+    tiny_must(dw_exec_init(&x, 1, NULL, &err), &err);
+    tiny_must(dw_model_open(&x, dw_path_join(&t.arena, t.dir, "saved"), &o, &m, &err), &err);
+    tiny_must(dw_gguf_export(m, dw_path_join(&t.arena, t.dir, "saved.gguf"), DW_DT_F32, &err),
+              &err);
+    dw_model_free(m);
+    dw_exec_finish(&x);
+    assert_int_equal(run(&t, "plain", 3, 0), DW_OK);
+    begin = "saved.gguf";
+    dw_status st = run(&t, "packed", 3, 0);
+    begin = "saved";
+    assert_int_equal(st, DW_OK);
+    folders(&t, "plain", "sft", &a);
+    folders(&t, "packed", "sft", &b);
+    assert_string_not_equal(dw_path_base(a), dw_path_base(b));
+    assert_string_equal(hash_of(&t, a, "final/model.safetensors"),
+                        hash_of(&t, b, "final/model.safetensors"));
     tiny_finish(&t);
 }
 
@@ -226,6 +256,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chain),
+        cmocka_unit_test(from_gguf),
         cmocka_unit_test(finished_ones_stay),
         cmocka_unit_test(other_data_is_another_address),
         cmocka_unit_test(interrupted_ones_go_on),
