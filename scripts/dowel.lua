@@ -33,7 +33,7 @@ word("lora", "lora", { "rank", "alpha", "targets", "rslora" })
 
 local data_keys = { "split_marker", "add_eos", "add_bos", "max_tokens", "max_rows", "on_bad_row",
   "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on", "split", "holdout",
-  "held", "duplicates", "overlap" }
+  "held", "duplicates", "overlap", "map" }
 for name, columns in pairs(host.columns()) do
   local keys = {}
   for _, c in ipairs(columns) do keys[#keys + 1] = c.name end

@@ -254,21 +254,51 @@ static void locate(const dw_rows *in, dw_text raw, size_t at, dw_err *err)
     dw_err_prefix(err, "%s:%u:%u", dw_rows_name(in), line, column);
 }
 
+/* Puts what the recipe's function makes of a row in its place; row->json NULL: nothing, on purpose.
+ */
+static dw_status map_row(loader *l, const char *map, dw_column_row *row, dw_json **own, dw_err *err)
+{
+    dw_buf b = {0};
+    if (!l->fn)
+        return dw_fail(err, DW_E_BUG, "no Lua to run the function '%s'", map);
+    dw_status st = l->fn(l->fn_ctx, map, row->raw, &b, err);
+    if (!st) {
+        row->raw = (dw_text){dw_arena_strndup(&l->reader.scratch, b.ptr, b.len), b.len};
+        st = dw_json_parse(row->raw.ptr, row->raw.len, DW_JSON_DEPTH_ROW, 1, own, err);
+    }
+    dw_buf_finish(&b);
+    if (st)
+        return st;
+    const dw_json_type kind = dw_json_kind(*own);
+    l->d->counts.left_out += kind == DW_JSON_NULL;
+    row->json = kind == DW_JSON_NULL ? NULL : *own;
+    row->table = false;
+    if (kind == DW_JSON_OBJECT || kind == DW_JSON_NULL)
+        return DW_OK;
+    return dw_fail(err, DW_E_INPUT, "map made %s of the row; wanted a row, or nil to leave it out",
+                   dw_json_kind_name(*own));
+}
+
 static dw_status take_row(loader *l, const dw_rows *in, dw_text raw, uint32_t file, uint32_t line,
                           dw_err *err)
 {
     dw_json *json;
     DW_TRY(dw_rows_parse(in, raw, &json, err));
     dw_column_row row = {raw, json, l->fn, l->fn_ctx, dw_rows_is_table(in)};
+    const char *map = l->reader.s->map;
+    dw_json *mapped = NULL;
     size_t at = 0;
-    dw_status st;
+    dw_status st = DW_OK;
     if (dw_json_kind(json) != DW_JSON_OBJECT)
         st = dw_fail(err, DW_E_INPUT, "wanted an object, found %s", dw_json_kind_name(json));
-    else
+    else if (map)
+        st = map_row(l, map, &row, &mapped, err);
+    if (!st && row.json)
         st = take_object(l, &row, file, line, &at, err);
     l->refused |= at == DW_COLUMN_REFUSED;
     if (st)
-        locate(in, raw, l->refused ? 0 : at, err);
+        locate(in, raw, l->refused || map ? 0 : at, err);
+    dw_json_free(mapped);
     dw_json_free(json);
     return st;
 }

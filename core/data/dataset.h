@@ -92,7 +92,8 @@ typedef struct dw_data_spec {
                                 folder with a file for each split */
     size_t n_file;
     dw_column column[DW_N_DATA_COLUMN]; /* unset: the field of that name */
-    const char *separator;              /* of steps: ends every one of them (NULL: a line feed) */
+    const char *map; /* function that makes another row of each, or null: the row is left out */
+    const char *separator;    /* of steps: ends every one of them (NULL: a line feed) */
     const char *const *field; /* [n_field] further fields that hold numbers, by dotted path */
     size_t n_field;
     const char *split_marker; /* implicit pairs: the prompt ends after its last common occurrence */
@@ -154,8 +155,8 @@ typedef struct dw_row {
  * before training. */
 typedef struct dw_data_counts {
     uint64_t rows, bad, too_long, cut, empty_completion, identical_pair, split_marker, split_prefix;
-    uint64_t set_aside; /* by holdout, or not held */
-    uint64_t duplicate; /* the same tokens (and label) as an earlier row */
+    uint64_t left_out, set_aside; /* by map; by holdout, or not held */
+    uint64_t duplicate;           /* the same tokens (and label) as an earlier row */
     bool duplicates_dropped;
     char duplicate_at[512]; /* the first of them and what it repeats: "file:line and ..." */
     uint64_t tied_list;     /* nothing in it is better than anything */

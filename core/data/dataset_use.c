@@ -126,6 +126,7 @@ void dw_data_counts_print(const dw_data_counts *c, const char *name, dw_buf *out
         const char *what;
     } line[] = {
         {c->bad, "bad, skipped"},
+        {c->left_out, "left out by map"},
         {c->set_aside, "set aside by holdout"},
         {c->too_long, "too long, dropped"},
         {c->cut, "too long, cut (prompts on the left, texts at the end)"},

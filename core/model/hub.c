@@ -43,9 +43,10 @@ static char *commit_of(dw_arena *a, const char *model, const char *revision)
         return NULL;
     const char *ref = dw_arena_printf(a, "%s/refs/%s", model, revision);
     if (dw_file_exists(ref) && dw_file_read(ref, 256, &b, &err) >= 0) {
-        const size_t n = strspn(b.ptr ? b.ptr : "", "0123456789abcdef");
-        if (n && (n == b.len || (n + 1 == b.len && b.ptr[n] == '\n')))
-            commit = dw_arena_strndup(a, b.ptr, n);
+        const char *text = b.ptr ? b.ptr : "";
+        const size_t n = strspn(text, "0123456789abcdef");
+        if (n && (n == b.len || (n + 1 == b.len && text[n] == '\n')))
+            commit = dw_arena_strndup(a, text, n);
     } else if (*revision) {
         commit = dw_arena_strdup(a, revision);
     }

@@ -198,8 +198,7 @@ static void put_memory(const memory *y, dw_buf *out)
     dw_buf_printf(out,
                   "memory        weights %.1f MiB, gradients %.1f, optimiser %.1f, a micro-batch "
                   "%.1f, sampling %.1f\n"
-                  "              about %.2f GiB at most (%.2f GiB are free); packed weight panels "
-                  "come on top\n",
+                  "              about %.2f GiB at most (%.2f GiB are free)\n",
                   (double)y->weights / mib, (double)y->grads / mib, (double)y->optim / mib,
                   (double)y->pass / mib, (double)y->generation / mib,
                   (double)(y->weights + y->grads + y->optim + y->pass + y->generation) / mib / 1024,

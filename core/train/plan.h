@@ -57,7 +57,8 @@
  *         "split_marker": null, "add_eos": true, "add_bos": true, "max_tokens": 0, "max_rows": 0,
  *         "on_bad_row": "error"|"skip", "on_long": "drop"|"cut_prompt"|"error", "shuffle": true,
  *         "template": null | "/abs", "layout": "none"|"sharegpt"|"alpaca", "role_key": null,
- *         "content_key": null, "loss_on": "assistant"|"all" }   // rows of messages: data/talk.h
+ *         "content_key": null, "loss_on": "assistant"|"all",    // rows of messages: data/talk.h
+ *         "map": null | "FUNCTION" }                            // of a row: another, or null
  *   steps: also "separator": null (a line feed); their add_eos is false unless given
  * COLUMN: { "field": "prompt" } | { "format": "{a} {b}" } | { "lua": "FUNCTION" }
  * Options of plugins are complete; a scheduled one is a SCHEDULE object (train/schedule.h).

@@ -93,6 +93,7 @@ static void put_source(dw_buf *b, const dw_plan_data *d)
     for (int c = 0; c < DW_N_DATA_COLUMN; c++)
         put_column(b, &any, dw_data_column_name((dw_data_column)c), &s->column[c]);
     dw_buf_addc(b, '}');
+    put_str(b, "map", s->map);
     put_str(b, "split_marker", s->split_marker);
     if (s->type == DW_STEPS)
         put_str(b, "separator", s->separator);

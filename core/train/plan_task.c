@@ -253,7 +253,7 @@ static dw_status parse_data_at(const dw_fields *owner, const dw_json *v, const c
         "type",       "files",    "columns",     "split_marker", "add_eos",   "add_bos",  "shuffle",
         "max_tokens", "max_rows", "on_bad_row",  "on_long",      "separator", "template", "layout",
         "loss_on",    "role_key", "content_key", "max_bad",      "split",     "holdout",  "held",
-        "duplicates", "overlap",  "fraction",    "also",         NULL};
+        "duplicates", "overlap",  "fraction",    "also",         "map",       NULL};
     dw_data_spec *s = &out->spec;
     dw_fields f;
     int type, too_long;
@@ -272,6 +272,10 @@ static dw_status parse_data_at(const dw_fields *owner, const dw_json *v, const c
         if (s->file[i][0] != '/')
             return dw_fields_fail(&f, "files", "'%s' is not an absolute path", s->file[i]);
     DW_TRY(parse_columns(&f, functions, s));
+    if (dw_fields_get(&f, "map")) {
+        DW_TRY(dw_fields_str(&f, "map", NULL, &s->map));
+        DW_TRY(dw_plan_function(&f, "map", functions, s->map, "value"));
+    }
     DW_TRY(parse_split(&f, s));
     DW_TRY(parse_separator(&f, s));
     DW_TRY(parse_talk(&f, s));

@@ -154,6 +154,19 @@ local function bad_limit(plan, path, t, data)
   data.on_bad_row, data.max_bad = "skip", n
 end
 
+-- map = function(row) return { ... } end: another row in its place, or none
+local function mapping(plan, path, t, prefix, data)
+  data.map = null
+  at(plan, path .. ".map", t, "map", "map")
+  if t.map == nil then return end
+  if type(t.map) ~= "function" then
+    node.refuse(t, "map", "map: expected a function of the row, got %s", node.describe(t.map))
+  end
+  data.map = format("value:%s.map", prefix)
+  plan.functions[data.map] = t.map
+  plan.kinds[data.map] = "value"
+end
+
 -- prefix: of function names, "main" or "main.eval"
 function normal.data(plan, path, t, prefix, shuffle)
   local info = node.info(t)
@@ -169,6 +182,7 @@ function normal.data(plan, path, t, prefix, shuffle)
     "on_bad_row", "on_long", "shuffle", "template", "layout", "role_key", "content_key", "loss_on",
     "split", "holdout", "held", "duplicates", "overlap" }, kind, data)
   bad_limit(plan, path, t, data)
+  mapping(plan, path, t, prefix, data)
   if t.template ~= nil then
     data.template = normal.path(plan, t, "template", t.template, kind .. ".template")
   end
