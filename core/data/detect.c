@@ -111,3 +111,46 @@ bool dw_detect_mapping(const dw_json *row, const char *file, dw_buf *out)
         dw_buf_printf(out, "d.prompts { \"%s\", prompt = \"%s\" }", file, a);
     return out->len > 0;
 }
+
+/* ---- the wrong type ---- */
+
+static bool is_column(dw_data_type t, const char *name)
+{
+    for (int c = 0; c < DW_COL_GOLD; c++)
+        if (dw_data_has(t, (dw_data_column)c) &&
+            !strcmp(dw_data_column_name((dw_data_column)c), name))
+            return true;
+    return false;
+}
+
+void dw_detect_hint(const dw_json *row, const dw_data_spec *s, dw_buf *out)
+{
+    dw_detected d;
+    if (!dw_detect(row, &d)) {
+        const char *file = s->n_file ? s->file[0] : "", *slash = strrchr(file, '/');
+        dw_buf line = {0};
+        if (!s->layout && dw_detect_mapping(row, slash ? slash + 1 : file, &line))
+            dw_buf_printf(out, "; a recipe could say %s", line.ptr);
+        dw_buf_finish(&line);
+        return;
+    }
+    const dw_data_type type = dw_kind_type(d.kind);
+    const bool other = type != s->type, laid = d.layout && d.layout != s->layout;
+    if (!other && !laid)
+        return;
+    bool foreign = laid; /* a row of the type that merely lacks a field looks like a lesser one */
+    for (size_t i = 0; i < d.n && !foreign; i++)
+        foreign = !is_column(s->type, d.column[i]);
+    if (!foreign)
+        return;
+    dw_buf_printf(out, "; this looks like %s (", dw_data_type_name(type));
+    for (size_t i = 0; i < d.n; i++)
+        dw_buf_printf(out, "%s%s", i ? ", " : "", d.column[i]);
+    dw_buf_printf(out, ")%s%s%s", laid ? " of layout = \"" : "",
+                  !laid                          ? ""
+                  : d.layout == DW_ROWS_SHAREGPT ? "sharegpt"
+                                                 : "alpaca",
+                  laid ? "\"" : "");
+    if (other)
+        dw_buf_printf(out, ", not %s", dw_data_type_name(s->type));
+}
