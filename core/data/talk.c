@@ -92,7 +92,8 @@ bool dw_talk_row(const dw_row_reader *r, const dw_column_row *row)
     const dw_json *text = dw_talk_value(r, row, DW_COL_TEXT);
     if (text || !dw_row_is_default(r, DW_COL_TEXT))
         return dw_talk_is(s, text);
-    return dw_talk_is(s, dw_json_get(row->json, whole_field(r, row)));
+    const dw_json *all = dw_json_get(row->json, whole_field(r, row));
+    return dw_talk_is(s, all) || (all && dw_json_kind(all) == DW_JSON_ARRAY);
 }
 
 /* ---- one message ---- */

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "data/dataset.h"
+#include "data/survey.h"
 #include "datafile.h"
 
 static dw_tokenizer *tok;
@@ -216,7 +216,8 @@ static const bad zoo[] = {
      "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"image\":\"x\"}]}]}",
      "rows:1:13: \"messages\", message 1: \"content\": wanted text or parts of text, found a part "
      "without \"text\" (images and sound are not supported)"},
-    {DW_TEXTS, NONE, "{\"messages\":[]}", "rows:1:1: no field \"text\" (the row has: messages)"},
+    {DW_TEXTS, NONE, "{\"messages\":[]}",
+     "rows:1:13: \"messages\" is empty: wanted at least one message"},
     {DW_COMPLETIONS, NONE, "{\"prompt\":[" HI "],\"completion\":\"yo\"}",
      "rows:1:57: \"completion\" is text while the row holds messages elsewhere: give all of it as "
      "messages, or all as text"},
@@ -389,12 +390,35 @@ static void functions_give_messages(void **state)
     }
 }
 
+/* A survey calls bad what a run refuses, and says the same of it. */
+static void a_survey_refuses_what_a_run_refuses(void **state)
+{
+    (void)state;
+    static const char rows[] = "{\"messages\":[" HI "," YO "]}\n{\"messages\":[" HI "]}\n"
+                               "{\"messages\":[]}\n";
+    dw_survey v = {0};
+    dw_err err = {{0}};
+    dw_survey_spec s = {.file = test_file("rows", rows, sizeof rows - 1),
+                        .type = -1,
+                        .tokenizer = tok,
+                        .data.chat = chat};
+    assert_int_equal(dw_survey_run(&s, &v, &err), 0);
+    assert_int_equal(v.rows, 3);
+    assert_int_equal(v.bad, 2);
+    const char *second = strstr(v.bad_list.ptr, "rows:2:1: the assistant says nothing in it");
+    assert_non_null(second);
+    assert_non_null(strstr(second, "rows:3:13: \"messages\" is empty"));
+    assert_int_equal(v.n_length, 1);
+    dw_survey_finish(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout),
         cmocka_unit_test(every_bad_row_has_its_message),
         cmocka_unit_test(functions_give_messages),
+        cmocka_unit_test(a_survey_refuses_what_a_run_refuses),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
