@@ -44,10 +44,10 @@ static bool is_type(const dw_json *v, const char *name)
     return dw_json_kind(type) == DW_JSON_STRING && dw_text_is(dw_json_str(type), name);
 }
 
-static bool is_true(const dw_json *v, const char *key)
+static bool is_true(const dw_json *v, const char *key, bool missing)
 {
     const dw_json *x = dw_json_get(v, key);
-    return dw_json_kind(x) == DW_JSON_BOOL && dw_json_bool(x);
+    return x ? dw_json_kind(x) == DW_JSON_BOOL && dw_json_bool(x) : missing;
 }
 
 /* The steps of a pre-tokeniser, one where it is no sequence. */
@@ -82,15 +82,15 @@ static bool is_split(const dw_json *v, const char *regex)
 static bool is_pre(const dw_gguf_pre *p, const steps *s)
 {
     size_t n = 0;
-    if (p->digits &&
-        !(s->n > n && is_type(s->step[n], "Digits") && is_true(s->step[n++], "individual_digits")))
+    if (p->digits && !(s->n > n && is_type(s->step[n], "Digits") &&
+                       is_true(s->step[n++], "individual_digits", false)))
         return false;
     for (int k = 0; k < 3 && p->split[k]; k++)
         if (n >= s->n || !is_split(s->step[n++], p->split[k]))
             return false;
     return n + 1 == s->n && is_type(s->step[n], "ByteLevel") &&
-           is_true(s->step[n], "use_regex") == !p->split[0] &&
-           !is_true(s->step[n], "add_prefix_space");
+           is_true(s->step[n], "use_regex", true) == !p->split[0] &&
+           !is_true(s->step[n], "add_prefix_space", true);
 }
 
 const char *dw_gguf_pre_of(const dw_json *tokenizer)

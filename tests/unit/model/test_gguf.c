@@ -523,12 +523,45 @@ static void cut_anywhere_and_flipped_everywhere(void **state)
     gguf_build_finish(&g);
 }
 
+/* What tokenizer.json leaves out has the value that Hugging Face's tokenizers give it. */
+static void a_way_to_split_has_its_name(void **state)
+{
+    static const char *const ways[][2] = {
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true}", "gpt-2"},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true}", "gpt-2"},
+        {"{\"type\":\"ByteLevel\"}", NULL},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":true}", NULL},
+        {"{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}", NULL},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":"
+         "true},{\"type\":\"ByteLevel\",\"add_prefix_space\":false}]}",
+         "smollm"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\"},{\"type\":\"ByteLevel\","
+         "\"add_prefix_space\":false}]}",
+         NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char text[400];
+        dw_json *v = NULL;
+        dw_err err;
+        const int n = snprintf(text, sizeof text, "{\"pre_tokenizer\":%s}", ways[i][0]);
+        assert_int_equal(dw_json_parse(text, (size_t)n, DW_JSON_DEPTH_HEADER, 1, &v, &err), DW_OK);
+        const char *name = dw_gguf_pre_of(v);
+        if (ways[i][1])
+            assert_string_equal(name, ways[i][1]);
+        else
+            assert_null(name);
+        dw_json_free(v);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_as_the_reference_reads_it),
         cmocka_unit_test(a_good_one_opens),
         cmocka_unit_test(every_fault_by_its_name),
+        cmocka_unit_test(a_way_to_split_has_its_name),
         cmocka_unit_test(cut_anywhere_and_flipped_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -282,9 +282,9 @@ static void test_folders(void **state)
 {
     folder f;
     folder_begin(&f);
-    must_fail(
-        folder_file(&f, "none"), &plain, folder_file(&f, "none"),
-        "no such folder (a model is a Hugging Face folder or a GGUF file; nothing is downloaded)");
+    must_fail(folder_file(&f, "none"), &plain, folder_file(&f, "none"),
+              "no such folder (a model is a Hugging Face folder, a GGUF file, or a name in Hugging "
+              "Face's cache; nothing is downloaded)");
     char *file = golden(&f, "llama/tied/model.safetensors");
     must_fail(file, &plain, file, "a file; wanted the folder that holds it");
     copy(&f, golden(&f, "llama/tied"), f.path, "model.safetensors");
