@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
+#include "data/folder.h"
 #include "data/survey.h"
 #include "model/model.h"
 #include "plug/plug.h"
@@ -24,6 +25,7 @@ typedef struct settings {
     bool json;
     dw_buf takers; /* objectives, with commas */
     dw_buf out;
+    dw_arena keep;
 } settings;
 
 static const struct {
@@ -100,6 +102,7 @@ static void print_type(settings *s)
                       s->s.file,
                       v->detected.layout == DW_ROWS_SHAREGPT ? ", layout = \"sharegpt\""
                       : v->detected.layout == DW_ROWS_ALPACA ? ", layout = \"alpaca\""
+                      : dw_detect_whole(&v->detected)        ? ", messages = \"messages\""
                                                              : "");
     if (s->takers.len)
         dw_buf_printf(b, "objectives %s\n", s->takers.ptr);
@@ -325,6 +328,9 @@ static dw_status check(settings *s, dw_err *err)
     s->s.data.chat = s->chat;
     s->s.data.add_bos = true;
     s->s.data.max_tokens = (uint32_t)s->max_tokens;
+    DW_TRY(dw_folder_file(&s->keep, s->s.file, "train", &s->s.file, err));
+    if (s->s.against)
+        DW_TRY(dw_folder_file(&s->keep, s->s.against, "valid", &s->s.against, err));
     DW_TRY(dw_survey_run(&s->s, &s->v, err));
     if (s->v.known)
         ask_takers(s);
@@ -372,6 +378,7 @@ dw_status dw_cmd_data(int argc, char **argv, dw_err *err)
         return dw_fail(err, DW_E_USAGE, "data check: wanted a file; it is read twice");
     dw_status st = check(&s, err);
     dw_survey_finish(&s.v);
+    dw_arena_finish(&s.keep);
     dw_chat_free(s.chat);
     dw_tokenizer_free(s.t);
     dw_buf_finish(&s.takers);

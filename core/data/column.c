@@ -176,19 +176,57 @@ static void add_part(dw_column_text *t, dw_text text, bool literal)
     t->len += text.len;
 }
 
-static dw_status call_lua(dw_arena *a, const char *fn, const dw_column_row *row,
-                          dw_column_text *out, dw_err *err)
+static dw_status call_lua(dw_arena *a, const char *fn, const dw_column_row *row, dw_text *out,
+                          bool *json, dw_err *err)
 {
     dw_buf b = {0};
+    *json = false;
     if (!row->fn)
         return dw_fail(err, DW_E_BUG, "no Lua to run the function '%s'", fn);
-    dw_status st = row->fn(row->fn_ctx, fn, row->raw, &b, err);
+    dw_status st = row->fn(row->fn_ctx, fn, row->raw, &b, json, err);
     if (!st && !dw_utf8_valid(b.ptr ? b.ptr : "", b.len))
         st = dw_fail(err, DW_E_INPUT, "%s: the result is not UTF-8", fn);
     if (!st)
-        add_part(out, (dw_text){dw_arena_strndup(a, b.ptr ? b.ptr : "", b.len), b.len}, false);
+        *out = (dw_text){dw_arena_strndup(a, b.ptr ? b.ptr : "", b.len), b.len};
     dw_buf_finish(&b);
     return st;
+}
+
+static dw_status read_made(const char *fn, dw_text text, dw_json **own, dw_err *err)
+{
+    dw_status st = dw_json_parse(text.ptr, text.len, DW_JSON_DEPTH_ROW, 1, own, err);
+    if (st < 0)
+        dw_err_prefix(err, "%s: the result is to be JSON", fn);
+    return st;
+}
+
+dw_status dw_column_call(dw_arena *a, dw_column_plan *p, const dw_column_row *row, dw_json **own,
+                         dw_err *err)
+{
+    bool json;
+    *own = NULL;
+    p->made = NULL;
+    DW_TRY(call_lua(a, p->lua, row, &p->said, &json, err));
+    if (json)
+        DW_TRY(read_made(p->lua, p->said, own, err));
+    p->made = *own;
+    p->called = true;
+    return DW_OK;
+}
+
+/* Text of a function. */
+static dw_status said_by(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
+                         dw_text *out, dw_err *err)
+{
+    bool json = p->made != NULL;
+    *out = p->said;
+    if (!p->called)
+        DW_TRY(call_lua(a, p->lua, row, out, &json, err));
+    return json ? dw_fail(err, DW_E_INPUT,
+                          "%s: wanted text, or messages where a row may have them (a list of "
+                          "{role = ..., content = ...}), the function returned another table",
+                          p->lua)
+                : DW_OK;
 }
 
 dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
@@ -197,8 +235,12 @@ dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_
     *at = 0;
     *out = (dw_column_text){0};
     out->part = dw_arena_alloc(a, (p->n + 1) * sizeof *out->part);
-    if (p->lua)
-        return call_lua(a, p->lua, row, out, err);
+    if (p->lua) {
+        dw_text said;
+        DW_TRY(said_by(a, p, row, &said, err));
+        add_part(out, said, false);
+        return DW_OK;
+    }
     for (size_t i = 0; i < p->n; i++) {
         dw_text t = p->piece[i].literal;
         if (p->piece[i].field)
@@ -237,12 +279,16 @@ dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_r
             read_cell(out, own);
         return DW_OK;
     }
-    dw_column_text text;
-    DW_TRY(dw_column_apply(a, p, row, &text, at, err));
-    dw_text flat = dw_column_flat(a, &text);
-    dw_status st = dw_json_parse(flat.ptr, flat.len, DW_JSON_DEPTH_ROW, 1, own, err);
-    if (st)
-        dw_err_prefix(err, "%s: the result is to be JSON", p->lua ? p->lua : "format");
+    dw_text said;
+    bool json;
+    if (p->lua) {
+        DW_TRY(call_lua(a, p->lua, row, &said, &json, err));
+    } else {
+        dw_column_text text;
+        DW_TRY(dw_column_apply(a, p, row, &text, at, err));
+        said = dw_column_flat(a, &text);
+    }
+    dw_status st = read_made(p->lua ? p->lua : "format", said, own, err);
     *out = *own;
     return st;
 }

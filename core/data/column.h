@@ -14,6 +14,10 @@ typedef struct dw_column_plan {
     dw_column_piece *piece;
     size_t n;
     const char *lua; /* instead of pieces */
+    /* What the function gave for the row at hand, once dw_column_call has called it. */
+    bool called;
+    dw_text said;        /* text, or */
+    const dw_json *made; /* something else, messages say */
 } dw_column_plan;
 
 /* What is known of the row a column is applied to. */
@@ -42,6 +46,10 @@ bool dw_column_is_set(const dw_column *c);
 dw_status dw_column_apply(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,
                           dw_column_text *out, size_t *at, dw_err *err);
 
+/* Calls a column's function, whose result dw_column_apply then takes; *own, or NULL, is to be freed
+ * after the row. */
+dw_status dw_column_call(dw_arena *a, dw_column_plan *p, const dw_column_row *row, dw_json **own,
+                         dw_err *err);
 /* What a column holds where that need not be text: the field's value, or what the format or the
  * function gives, read as JSON; then *own is to be freed after *out was used. The same errors. */
 dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_row *row,

@@ -159,21 +159,6 @@ static dw_status keep_row(loader *l, const dw_draft *w, dw_text raw, uint32_t fi
 
 /* ---- one row ---- */
 
-/* Whether every answer has a token that is trained on; of texts nothing predicts the first one. */
-static bool teaches(const loader *l, const dw_draft *w)
-{
-    const char *mask = w->masked ? l->reader.mask.ptr + w->n_prompt : NULL;
-    for (size_t i = 0; mask && i < w->n_answer; i++) {
-        bool any = false;
-        for (size_t k = l->reader.s->type == DW_TEXTS; k < w->answer[i].n; k++)
-            any |= mask[k] != 0;
-        if (!any)
-            return false;
-        mask += w->answer[i].n;
-    }
-    return true;
-}
-
 /* Counts rows that cannot be used although nothing is wrong with how they are written. */
 static bool is_useless(loader *l, const dw_draft *w)
 {
@@ -231,10 +216,7 @@ static dw_status take_object(loader *l, const dw_column_row *row, uint32_t file,
     DW_TRY(dw_row_encode(&l->reader, &w, err));
     if (is_aside(l, &w))
         return DW_OK;
-    if (!teaches(l, &w))
-        return dw_fail(err, DW_E_INPUT,
-                       "the assistant says nothing in it, so there is no token to train on "
-                       "(loss_on = \"all\" trains on every message)");
+    DW_TRY(dw_row_teaches(&l->reader, &w, err));
     /* Of a text nothing predicts the first token. */
     size_t least = l->reader.s->type == DW_TEXTS ? 2 : 1;
     for (size_t i = 0; i < w.n_answer; i++)

@@ -72,8 +72,10 @@ typedef struct dw_column {
     const char *lua;    /* name of a function of the row, called through dw_row_fn */
 } dw_column;
 
-/* Runs a named function on a row (raw JSON) and appends its text. [main thread] */
-typedef dw_status (*dw_row_fn)(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err);
+/* Runs a named function on a row (raw JSON) and appends its text; *json: the text is JSON, of what
+ * the function gave instead of text. [main thread] */
+typedef dw_status (*dw_row_fn)(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json,
+                               dw_err *err);
 
 typedef enum dw_on_bad { DW_BAD_ERROR, DW_BAD_SKIP } dw_on_bad;
 typedef enum dw_on_duplicate { DW_DUPLICATE_KEEP, DW_DUPLICATE_DROP } dw_on_duplicate;

@@ -28,7 +28,7 @@ dw_data_type dw_kind_type(dw_kind k)
 }
 
 /* The richest type first: what a row has beside it does not matter. */
-static const struct {
+static const struct detect_rule {
     dw_kind kind;
     dw_row_layout layout;
     const char *column[4];
@@ -42,6 +42,12 @@ static const struct {
     {DW_KIND_PREFERENCE, DW_ROWS_ALPACA, {"instruction", "chosen", "rejected"}},
     {DW_KIND_PREFERENCE_IMPLICIT, DW_ROWS_NONE, {"chosen", "rejected"}},
     {DW_KIND_UNPAIRED, DW_ROWS_NONE, {"prompt", "completion", "label"}},
+    {DW_KIND_UNPAIRED, DW_ROWS_NONE, {"prompt", "completion", "kto_tag"}},
+    {DW_KIND_UNPAIRED, DW_ROWS_NONE, {"messages", "label"}},
+    {DW_KIND_UNPAIRED, DW_ROWS_NONE, {"messages", "kto_tag"}},
+    {DW_KIND_UNPAIRED, DW_ROWS_SHAREGPT, {"conversations", "label"}},
+    {DW_KIND_UNPAIRED, DW_ROWS_SHAREGPT, {"conversations", "kto_tag"}},
+    {DW_KIND_UNPAIRED, DW_ROWS_ALPACA, {"instruction", "output", "kto_tag"}},
     {DW_KIND_PROMPT_COMPLETION, DW_ROWS_NONE, {"prompt", "completion"}},
     {DW_KIND_PROMPT_COMPLETION, DW_ROWS_ALPACA, {"instruction", "output"}},
     {DW_KIND_LANGUAGE_MODELING, DW_ROWS_NONE, {"messages"}},
@@ -56,6 +62,21 @@ static bool has(const dw_json *row, const char *column)
     return v && dw_json_kind(v) != DW_JSON_NULL;
 }
 
+/* Beside a conversation a "label" may be anything; it is a judgement where it is true or false. */
+static bool judges(const dw_json *row, const struct detect_rule *r)
+{
+    size_t last = 0;
+    while (last + 1 < 4 && r->column[last + 1])
+        last++;
+    return !strcmp(r->column[0], "prompt") ||
+           dw_json_kind(dw_json_get(row, r->column[last])) == DW_JSON_BOOL;
+}
+
+bool dw_detect_whole(const dw_detected *d)
+{
+    return dw_kind_type(d->kind) != DW_TEXTS && !d->layout && !strcmp(d->column[0], "messages");
+}
+
 bool dw_detect(const dw_json *row, dw_detected *out)
 {
     const dw_data_spec plain = {0};
@@ -67,6 +88,8 @@ bool dw_detect(const dw_json *row, dw_detected *out)
             n++;
         }
         if (n < 4 && rule[i].column[n])
+            continue;
+        if (rule[i].kind == DW_KIND_UNPAIRED && !judges(row, &rule[i]))
             continue;
         *out = (dw_detected){.kind = rule[i].kind, .layout = rule[i].layout, .n = n};
         memcpy(out->column, rule[i].column, sizeof out->column);
@@ -110,4 +133,47 @@ bool dw_detect_mapping(const dw_json *row, const char *file, dw_buf *out)
     else if (a)
         dw_buf_printf(out, "d.prompts { \"%s\", prompt = \"%s\" }", file, a);
     return out->len > 0;
+}
+
+/* ---- the wrong type ---- */
+
+static bool is_column(dw_data_type t, const char *name)
+{
+    for (int c = 0; c < DW_COL_GOLD; c++)
+        if (dw_data_has(t, (dw_data_column)c) &&
+            !strcmp(dw_data_column_name((dw_data_column)c), name))
+            return true;
+    return false;
+}
+
+void dw_detect_hint(const dw_json *row, const dw_data_spec *s, dw_buf *out)
+{
+    dw_detected d;
+    if (!dw_detect(row, &d)) {
+        const char *file = s->n_file ? s->file[0] : "", *slash = strrchr(file, '/');
+        dw_buf line = {0};
+        if (!s->layout && dw_detect_mapping(row, slash ? slash + 1 : file, &line))
+            dw_buf_printf(out, "; a recipe could say %s", line.ptr);
+        dw_buf_finish(&line);
+        return;
+    }
+    const dw_data_type type = dw_kind_type(d.kind);
+    const bool other = type != s->type, laid = d.layout && d.layout != s->layout;
+    if (!other && !laid)
+        return;
+    bool foreign = laid; /* a row of the type that merely lacks a field looks like a lesser one */
+    for (size_t i = 0; i < d.n && !foreign; i++)
+        foreign = !is_column(s->type, d.column[i]);
+    if (!foreign)
+        return;
+    dw_buf_printf(out, "; this looks like %s (", dw_data_type_name(type));
+    for (size_t i = 0; i < d.n; i++)
+        dw_buf_printf(out, "%s%s", i ? ", " : "", d.column[i]);
+    dw_buf_printf(out, ")%s%s%s", laid ? " of layout = \"" : "",
+                  !laid                          ? ""
+                  : d.layout == DW_ROWS_SHAREGPT ? "sharegpt"
+                                                 : "alpaca",
+                  laid ? "\"" : "");
+    if (other)
+        dw_buf_printf(out, ", not %s", dw_data_type_name(s->type));
 }

@@ -28,8 +28,14 @@ typedef struct dw_detected {
 } dw_detected;
 /* False: no type has these columns. */
 bool dw_detect(const dw_json *row, dw_detected *out);
+/* Whether a recipe has to say messages = "messages": the whole conversation, whose last message is
+ * the answer. */
+bool dw_detect_whole(const dw_detected *d);
 /* What a recipe would say of columns of other names: "d.completions { "FILE", prompt = "{q}", ...".
  * False: nothing in the row looks like prompt or answer. */
 bool dw_detect_mapping(const dw_json *row, const char *file, dw_buf *out);
+/* What to say of a row that lacks a field which `type` needs: the type or the layout that its
+ * columns are those of, or what a recipe would say of them. Appends nothing where nothing fits. */
+void dw_detect_hint(const dw_json *row, const dw_data_spec *s, dw_buf *out);
 
 #endif

@@ -2,9 +2,11 @@
 #include "data/row.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "data/detect.h"
 #include "data/split.h"
 #include "data/talk.h"
 
@@ -291,6 +293,44 @@ static dw_status read_texts(dw_row_reader *r, const dw_column_row *row, dw_draft
     return DW_OK;
 }
 
+/* Functions that may give text or messages are called first: which of them it is decides how the
+ * row is read. */
+static dw_status call_functions(dw_row_reader *r, const dw_column_row *row, dw_err *err)
+{
+    for (int c = 0; c < DW_N_DATA_COLUMN; c++) {
+        dw_json *own;
+        bool either = c <= DW_COL_REJECTED || c == DW_COL_GOLD || c == DW_COL_TEACHER_PROMPT ||
+                      c == DW_COL_MESSAGES;
+        if (!either || !dw_data_has(r->s->type, (dw_data_column)c) || !r->column[c].lua)
+            continue;
+        DW_TRY(dw_column_call(&r->scratch, &r->column[c], row, &own, err));
+        if (own)
+            dw_row_hold(r, own);
+    }
+    return DW_OK;
+}
+
+/* Whether the row is without a field that the type needs and that goes by its usual name. */
+static bool lacks(const dw_row_reader *r, const dw_column_row *row)
+{
+    for (int c = 0; c < DW_N_DATA_COLUMN; c++)
+        if ((dw_data_needs(r->s->type, (dw_data_column)c) ||
+             (r->s->type == DW_STEPS && c == DW_COL_STEPS)) &&
+            dw_row_is_default(r, (dw_data_column)c) && !dw_json_get(row->json, column_info[c].name))
+            return true;
+    return false;
+}
+
+static void hint(const dw_row_reader *r, const dw_column_row *row, dw_err *err)
+{
+    dw_buf b = {0};
+    dw_detect_hint(row->json, r->s, &b);
+    size_t n = strlen(err->text);
+    if (b.len)
+        snprintf(err->text + n, sizeof err->text - n, "%s", b.ptr);
+    dw_buf_finish(&b);
+}
+
 dw_status dw_row_read(dw_row_reader *r, const dw_column_row *row, dw_draft *out, size_t *at,
                       dw_err *err)
 {
@@ -298,6 +338,10 @@ dw_status dw_row_read(dw_row_reader *r, const dw_column_row *row, dw_draft *out,
     *out = (dw_draft){.weight = 1, .label = 1, .target = 1};
     out->answer = dw_arena_alloc(&r->scratch, 3 * sizeof *out->answer);
     *at = 0;
-    DW_TRY(read_texts(r, row, out, at, err));
+    DW_TRY(call_functions(r, row, err));
+    dw_status st = read_texts(r, row, out, at, err);
+    if (st == DW_E_INPUT && !*at && lacks(r, row))
+        hint(r, row, err);
+    DW_TRY(st);
     return dw_row_values(r, row, out, at, err);
 }

@@ -73,6 +73,9 @@ const dw_json *dw_row_hold(dw_row_reader *r, dw_json *v);
 dw_status dw_row_encode_steps(dw_row_reader *r, dw_draft *w, dw_err *err);
 /* Ids of a draft, into r->ids. */
 dw_status dw_row_encode(dw_row_reader *r, dw_draft *w, dw_err *err);
+/* DW_E_INPUT where an answer of an encoded draft has no token that is trained on; of texts nothing
+ * predicts the first one. */
+dw_status dw_row_teaches(const dw_row_reader *r, const dw_draft *w, dw_err *err);
 typedef enum dw_row_fit { DW_FITS, DW_FITS_CUT, DW_FITS_NOT } dw_row_fit;
 /* Cuts prompts (of texts the end) where on_long says so. */
 dw_row_fit dw_row_cut(dw_row_reader *r, dw_draft *w);

@@ -178,3 +178,19 @@ dw_row_fit dw_row_cut(dw_row_reader *r, dw_draft *w)
         return DW_FITS_NOT;
     return cut ? DW_FITS_CUT : DW_FITS;
 }
+
+dw_status dw_row_teaches(const dw_row_reader *r, const dw_draft *w, dw_err *err)
+{
+    const char *mask = w->masked ? r->mask.ptr + w->n_prompt : NULL;
+    for (size_t i = 0; mask && i < w->n_answer; i++) {
+        bool any = false;
+        for (size_t k = r->s->type == DW_TEXTS; k < w->answer[i].n; k++)
+            any |= mask[k] != 0;
+        if (!any)
+            return dw_fail(err, DW_E_INPUT,
+                           "the assistant says nothing in it, so there is no token to train on "
+                           "(loss_on = \"all\" trains on every message)");
+        mask += w->answer[i].n;
+    }
+    return DW_OK;
+}

@@ -96,13 +96,20 @@ static void compare(looker *l, const dw_draft *w, dw_seen_place at)
 
 /* ---- one row ---- */
 
+/* An answer without text, or a text of one token, which nothing predicts. */
+static bool is_empty(const looker *l, const dw_draft *w)
+{
+    bool empty = l->s->tokenizer && l->data.type == DW_TEXTS && w->answer[0].n < 2;
+    for (size_t i = 0; i < w->n_answer; i++)
+        empty |= l->data.type != DW_STEPS && !w->answer[i].text.len;
+    return empty;
+}
+
 static void look_at_answers(looker *l, const dw_draft *w, dw_seen_place at)
 {
     dw_arena *a = &l->reader.scratch;
     dw_survey *v = l->v;
-    bool empty = false;
-    for (size_t i = 0; i < w->n_answer; i++)
-        empty |= l->data.type != DW_STEPS && !w->answer[i].text.len;
+    const bool empty = is_empty(l, w);
     bool equal =
         l->data.type == DW_PAIRS && w->n_answer > 1 &&
         dw_text_eq(dw_column_flat(a, &w->answer[0].text), dw_column_flat(a, &w->answer[1].text));
@@ -133,6 +140,8 @@ static dw_status measure(looker *l, dw_draft *w, dw_seen_place at, dw_err *err)
     DW_TRY(dw_row_encode(&l->reader, w, err));
     if (l->against)
         return DW_OK;
+    if (!is_empty(l, w))
+        DW_TRY(dw_row_teaches(&l->reader, w, err));
     size_t n = dw_row_tokens(w);
     DW_GROW(v->length, v->n_length, v->cap_length);
     v->length[v->n_length++] = n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
@@ -160,8 +169,7 @@ static dw_status look_at(looker *l, const dw_column_row *row, dw_seen_place at, 
         return DW_OK;
     }
     DW_TRY(dw_row_read(&l->reader, row, &w, place, err));
-    if (*place == DW_COLUMN_REFUSED)
-        *place = 0;
+    *place = 0;
     if (l->s->tokenizer)
         DW_TRY(measure(l, &w, at, err));
     if (!l->against)
@@ -183,8 +191,13 @@ static dw_status begin(looker *l, const dw_json *row, dw_err *err)
     } else if (v->known) {
         v->type = dw_kind_type(v->detected.kind);
         l->data.layout = v->detected.layout;
+        if (dw_detect_whole(&v->detected))
+            l->data.column[DW_COL_MESSAGES].field = "messages";
+        /* The prompt may be there under another name; the halves are not in need of theirs. */
         if (v->detected.kind == DW_KIND_PREFERENCE_IMPLICIT)
             dw_detect_mapping(row, l->s->file, &v->mapping);
+        if (v->mapping.len && !strstr(v->mapping.ptr, ", prompt = \""))
+            dw_buf_clear(&v->mapping);
     } else {
         dw_detect_mapping(row, l->s->file, &v->mapping);
         return DW_OK;

@@ -49,9 +49,11 @@ bool dw_talk_is(const dw_data_spec *s, const dw_json *v)
            (v && dw_json_kind(v) == DW_JSON_ARRAY && is_message(s, dw_json_first(v)));
 }
 
-/* The value of a column that is a field of the row, or NULL. */
+/* The value of a column that is a field of the row or what a function gave, or NULL. */
 const dw_json *dw_talk_value(const dw_row_reader *r, const dw_column_row *row, dw_data_column c)
 {
+    if (r->column[c].made)
+        return r->column[c].made;
     const char *field = dw_column_field(&r->column[c]);
     return field ? dw_json_path(row->json, field) : NULL;
 }
@@ -90,7 +92,8 @@ bool dw_talk_row(const dw_row_reader *r, const dw_column_row *row)
     const dw_json *text = dw_talk_value(r, row, DW_COL_TEXT);
     if (text || !dw_row_is_default(r, DW_COL_TEXT))
         return dw_talk_is(s, text);
-    return dw_talk_is(s, dw_json_get(row->json, whole_field(r, row)));
+    const dw_json *all = dw_json_get(row->json, whole_field(r, row));
+    return dw_talk_is(s, all) || (all && dw_json_kind(all) == DW_JSON_ARRAY);
 }
 
 /* ---- one message ---- */
@@ -360,9 +363,11 @@ static dw_status column_messages(dw_row_reader *r, const dw_column_row *row, dw_
         if (field)
             return dw_column_apply(&r->scratch, &r->column[c], row, &none, at, err);
         return dw_fail(err, DW_E_INPUT,
-                       "\"%s\" comes from a format or a function, which give text, while the row "
-                       "holds messages elsewhere",
-                       name);
+                       "\"%s\" comes from a %s, which %s text, while the row holds messages "
+                       "elsewhere: a function may return messages, a list of "
+                       "{role = ..., content = ...}",
+                       name, r->column[c].lua ? "function" : "format",
+                       r->column[c].lua ? "gave" : "gives");
     }
     return dw_talk_messages(r, v, name, out, err);
 }
@@ -477,14 +482,19 @@ static dw_status read_columns(dw_row_reader *r, const dw_column_row *row, dw_dra
     return DW_OK;
 }
 
-/* One conversation that holds everything, or of pairs everything up to the answers. */
-static dw_status read_whole(dw_row_reader *r, const dw_column_row *row, const char *field,
+/* One conversation that holds everything, or of pairs everything up to the answers: a field, or
+ * what the function of column `c` made. */
+static dw_status read_whole(dw_row_reader *r, const dw_column_row *row, dw_data_column c,
                             dw_draft *w, size_t *at, dw_err *err)
 {
-    const dw_json *all, *v = dw_json_path(row->json, field);
+    const dw_column_plan *p = &r->column[c];
+    const char *field = p->lua                 ? dw_data_column_name(c)
+                        : c == DW_COL_MESSAGES ? whole_field(r, row)
+                                               : dw_column_field(p);
+    const dw_json *all, *v = p->lua ? p->made : dw_json_path(row->json, field);
     if (!v)
         return dw_column_missing(row->json, field, err);
-    *at = dw_column_at(&r->scratch, row->raw, field);
+    *at = p->lua ? 0 : dw_column_at(&r->scratch, row->raw, field);
     DW_TRY(dw_talk_messages(r, v, field, &all, err));
     DW_TRY(dw_talk_with_system(r, row, &all, at, err));
     if (r->s->type == DW_TEXTS) {
@@ -573,12 +583,12 @@ dw_status dw_talk_read(dw_row_reader *r, const dw_column_row *row, dw_draft *w, 
     DW_TRY(read_extras(r, row, w, at, err));
     if (s->layout == DW_ROWS_ALPACA)
         DW_TRY(dw_talk_alpaca(r, row, w, at, err));
-    else if (s->type == DW_TEXTS && !s->layout && !s->column[DW_COL_MESSAGES].field &&
+    else if (s->type == DW_TEXTS && !s->layout && !dw_column_is_set(&s->column[DW_COL_MESSAGES]) &&
              dw_talk_value(r, row, DW_COL_TEXT))
-        DW_TRY(read_whole(r, row, dw_column_field(&r->column[DW_COL_TEXT]), w, at, err));
-    else if (s->type == DW_TEXTS || s->column[DW_COL_MESSAGES].field ||
+        DW_TRY(read_whole(r, row, DW_COL_TEXT, w, at, err));
+    else if (s->type == DW_TEXTS || dw_column_is_set(&s->column[DW_COL_MESSAGES]) ||
              (s->layout && dw_json_get(row->json, whole_field(r, row))))
-        DW_TRY(read_whole(r, row, whole_field(r, row), w, at, err));
+        DW_TRY(read_whole(r, row, DW_COL_MESSAGES, w, at, err));
     else
         DW_TRY(read_columns(r, row, w, at, err));
     return read_teacher(r, row, w, at, err);

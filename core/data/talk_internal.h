@@ -6,7 +6,7 @@
 
 /* JSON text to a node that lives until the next row; empties the text. */
 dw_status dw_talk_made(dw_row_reader *r, dw_buf *text, const dw_json **out, dw_err *err);
-/* The value of a column that is a field of the row, or NULL. */
+/* The value of a column that is a field of the row or what a function gave, or NULL. */
 const dw_json *dw_talk_value(const dw_row_reader *r, const dw_column_row *row, dw_data_column c);
 /* A list of messages, or one message, checked and in the chat's spelling; `what` names it. */
 dw_status dw_talk_messages(dw_row_reader *r, const dw_json *v, const char *what,

@@ -21,6 +21,7 @@ typedef struct call {
     dw_text row;
     double value;
     const char *text; /* result of a row function, or a reward's reason; Lua's, until its pop */
+    bool json;        /* the text is JSON: the row function gave a table */
     size_t n_text;
 } call;
 
@@ -165,11 +166,13 @@ static int run(lua_State *L)
         return 0;
     }
     if (!c->sample) {
-        if (!strncmp(c->name, "value:", 6))
+        c->json = !strncmp(c->name, "value:", 6) || lua_istable(L, result);
+        if (c->json)
             value_to_text(L, fn, result);
         if (lua_type(L, result) != LUA_TSTRING) {
-            lua_pushfstring(L, "%s: a column's function must return a string, it returned %s",
-                            defined(L, fn), luaL_typename(L, result));
+            lua_pushfstring(
+                L, "%s: a column's function must return a string, or messages, it returned %s",
+                defined(L, fn), luaL_typename(L, result));
             return lua_error(L);
         }
     } else if (lua_isnil(L, result)) {
@@ -205,10 +208,13 @@ static dw_status invoke(const owner *o, call *c, dw_buf *out, dw_err *err)
     return st;
 }
 
-static dw_status call_row(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err)
+static dw_status call_row(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json,
+                          dw_err *err)
 {
     call c = {.name = fn, .row = row};
-    return invoke(ctx, &c, out, err);
+    dw_status st = invoke(ctx, &c, out, err);
+    *json = c.json;
+    return st;
 }
 
 static dw_status call_reward(void *ctx, const char *fn, const dowel_sample *in, double *value,

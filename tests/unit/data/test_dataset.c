@@ -31,8 +31,10 @@ static int teardown(void **state)
 }
 
 /* Row functions: "loud" gives the field name in capitals, "inject" a special token. */
-static dw_status row_fn(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err)
+static dw_status row_fn(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json,
+                        dw_err *err)
 {
+    *json = false;
     (void)ctx;
     if (!strcmp(fn, "broken"))
         return dw_fail(err, DW_E_RECIPE, "recipe.lua:3: broken");

@@ -26,8 +26,10 @@ static int teardown(void **state)
     return test_root_remove(state);
 }
 
-static dw_status row_fn(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err)
+static dw_status row_fn(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json,
+                        dw_err *err)
 {
+    *json = false;
     (void)ctx;
     (void)row;
     if (!strcmp(fn, "latin1")) {

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "data/dataset.h"
+#include "data/survey.h"
 #include "datafile.h"
 
 static dw_tokenizer *tok;
@@ -216,7 +216,8 @@ static const bad zoo[] = {
      "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"image\":\"x\"}]}]}",
      "rows:1:13: \"messages\", message 1: \"content\": wanted text or parts of text, found a part "
      "without \"text\" (images and sound are not supported)"},
-    {DW_TEXTS, NONE, "{\"messages\":[]}", "rows:1:1: no field \"text\" (the row has: messages)"},
+    {DW_TEXTS, NONE, "{\"messages\":[]}",
+     "rows:1:13: \"messages\" is empty: wanted at least one message"},
     {DW_COMPLETIONS, NONE, "{\"prompt\":[" HI "],\"completion\":\"yo\"}",
      "rows:1:57: \"completion\" is text while the row holds messages elsewhere: give all of it as "
      "messages, or all as text"},
@@ -263,11 +264,161 @@ static void every_bad_row_has_its_message(void **state)
     }
 }
 
+/* A function of a recipe: its name is what it gives, text or (a list) messages. */
+static dw_status gives(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json, dw_err *err)
+{
+    (void)ctx;
+    (void)row;
+    (void)err;
+    *json = fn[0] == '[';
+    dw_buf_adds(out, fn);
+    return DW_OK;
+}
+
+/* Wherever a row may have messages a function may give them. */
+static void functions_give_messages(void **state)
+{
+    (void)state;
+    static const struct {
+        dw_data_type type;
+        dw_data_column column[3];
+        const char *fn[3], *row, *prompt, *answer, *want; /* want: the error instead */
+    } of[] = {
+        {DW_TEXTS, {DW_COL_TEXT}, {"[" HI "," YO "]"}, "{}", "", "user:hi" E "assistant:yo" E, 0},
+        {DW_TEXTS,
+         {DW_COL_MESSAGES},
+         {"[" HI "," YO "]"},
+         "{}",
+         "",
+         "user:hi" E "assistant:yo" E,
+         0},
+        {DW_TEXTS, {DW_COL_TEXT}, {"plain"}, "{}", "", "plain" E, 0},
+        {DW_TEXTS,
+         {DW_COL_TEXT},
+         {"[1]"},
+         "{}",
+         0,
+         0,
+         "rows:1:1: [1]: wanted text, or messages where a row may have them (a list of {role = "
+         "..., "
+         "content = ...}), the function returned another table"},
+        {DW_PROMPTS, {DW_COL_PROMPT}, {"[" HI "]"}, "{}", "user:hi" E "assistant:", NULL, 0},
+        {DW_PROMPTS, {DW_COL_MESSAGES}, {"[" HI "," YO "]"}, "{}", "user:hi" E "assistant:", 0, 0},
+        {DW_COMPLETIONS,
+         {DW_COL_PROMPT, DW_COL_COMPLETION},
+         {"[" HI "]", "[" YO "]"},
+         "{}",
+         "user:hi" E "assistant:",
+         "yo" E,
+         0},
+        {DW_COMPLETIONS,
+         {DW_COL_PROMPT},
+         {"[" HI "]"},
+         "{\"completion\":[" YO "]}",
+         "user:hi" E "assistant:",
+         "yo" E,
+         0},
+        {DW_COMPLETIONS,
+         {DW_COL_PROMPT, DW_COL_COMPLETION},
+         {"[" HI "]", "yo"},
+         "{}",
+         0,
+         0,
+         "rows:1:1: \"completion\" comes from a function, which gave text, while the row holds "
+         "messages elsewhere: a function may return messages, a list of {role = ..., content = "
+         "...}"},
+        {DW_PAIRS,
+         {DW_COL_PROMPT, DW_COL_CHOSEN, DW_COL_REJECTED},
+         {"[" HI "]", "[" YO "]", "[" NO "]"},
+         "{}",
+         "user:hi" E "assistant:",
+         "yo" E,
+         0},
+        {DW_PAIRS,
+         {DW_COL_CHOSEN, DW_COL_REJECTED},
+         {"[" HI "," YO "]", "[" HI "," NO "]"},
+         "{}",
+         "user:hi" E "assistant:",
+         "yo" E,
+         0},
+        {DW_LABELS,
+         {DW_COL_PROMPT, DW_COL_COMPLETION},
+         {"[" HI "]", "[" YO "]"},
+         "{\"label\":true}",
+         "user:hi" E "assistant:",
+         "yo" E,
+         0},
+        {DW_LISTS,
+         {DW_COL_PROMPT, DW_COL_COMPLETIONS},
+         {"[" HI "]", "[[" YO "],[" NO "]]"},
+         "{\"ranks\":[1,2]}",
+         "user:hi" E "assistant:",
+         "yo" E,
+         0},
+        {DW_STEPS,
+         {DW_COL_PROMPT},
+         {"[" HI "]"},
+         "{\"steps\":[\"a\"],\"labels\":[1]}",
+         "user:hi" E "assistant:",
+         "a\n",
+         0},
+    };
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        const char *file[1] = {test_file("rows", of[i].row, strlen(of[i].row))};
+        dw_data_spec s = {.type = of[i].type,
+                          .file = file,
+                          .n_file = 1,
+                          .add_eos = of[i].type != DW_STEPS,
+                          .chat = chat};
+        dw_err err = {{0}};
+        dw_dataset *d;
+        for (int k = 0; k < 3 && of[i].fn[k]; k++)
+            s.column[of[i].column[k]].lua = of[i].fn[k];
+        dw_status st = dw_dataset_load(&s, tok, 0, gives, NULL, &d, &err);
+        if (of[i].want) {
+            assert_int_equal(st, DW_E_INPUT);
+            assert_string_equal(strstr(err.text, "rows:"), of[i].want);
+            continue;
+        }
+        if (st < 0)
+            fail_msg("%zu: %s", i, err.text);
+        const dw_row *r = dw_dataset_row(d, 0);
+        is_text(of[i].row, r->prompt, r->n_prompt, of[i].prompt);
+        if (of[i].answer)
+            is_text(of[i].row, r->answer[0].id, r->answer[0].n, of[i].answer);
+        dw_dataset_free(d);
+    }
+}
+
+/* A survey calls bad what a run refuses, and says the same of it. */
+static void a_survey_refuses_what_a_run_refuses(void **state)
+{
+    (void)state;
+    static const char rows[] = "{\"messages\":[" HI "," YO "]}\n{\"messages\":[" HI "]}\n"
+                               "{\"messages\":[]}\n";
+    dw_survey v = {0};
+    dw_err err = {{0}};
+    dw_survey_spec s = {.file = test_file("rows", rows, sizeof rows - 1),
+                        .type = -1,
+                        .tokenizer = tok,
+                        .data.chat = chat};
+    assert_int_equal(dw_survey_run(&s, &v, &err), 0);
+    assert_int_equal(v.rows, 3);
+    assert_int_equal(v.bad, 2);
+    const char *second = strstr(v.bad_list.ptr, "rows:2:1: the assistant says nothing in it");
+    assert_non_null(second);
+    assert_non_null(strstr(second, "rows:3:13: \"messages\" is empty"));
+    assert_int_equal(v.n_length, 1);
+    dw_survey_finish(&v);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_layout),
         cmocka_unit_test(every_bad_row_has_its_message),
+        cmocka_unit_test(functions_give_messages),
+        cmocka_unit_test(a_survey_refuses_what_a_run_refuses),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -29,11 +29,13 @@ static int teardown(void **state)
 }
 
 /* The function's name is its result. */
-static dw_status row_fn(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err)
+static dw_status row_fn(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json,
+                        dw_err *err)
 {
     (void)ctx;
     (void)row;
     (void)err;
+    *json = false;
     dw_buf_adds(out, fn);
     return DW_OK;
 }

@@ -108,13 +108,14 @@ static void test_values(void **state)
     double x = 0;
     dw_buf why = {0}, out = {0};
     dw_err err = {{0}};
+    bool json;
     assert_true(dw_program_has_functions(f.p));
     if (f.cb.reward(f.cb.ctx, "reward:main.r", &in, &x, &why, &err) < 0)
         fail_msg("%s", err.text);
     assert_true(x == 42);
     assert_string_equal(why.ptr, "because");
     dw_text row = DW_TEXT("{\"q\":\"why\"}");
-    if (f.cb.row(f.cb.ctx, "row:main.prompt", row, &out, &err) < 0)
+    if (f.cb.row(f.cb.ctx, "row:main.prompt", row, &out, &json, &err) < 0)
         fail_msg("%s", err.text);
     assert_string_equal(out.ptr, "Q: why");
     dw_buf_finish(&why);
@@ -182,9 +183,33 @@ static void test_column_result(void **state)
     fixture f = plan("function reward(s) return 1 end\nfunction column(row) return 3 end");
     dw_buf out = {0};
     dw_err err = {{0}};
-    assert_int_equal(f.cb.row(f.cb.ctx, "row:main.prompt", DW_TEXT("{}"), &out, &err), DW_E_RECIPE);
-    assert_non_null(
-        strstr(err.text, "r.lua:5: a column's function must return a string, it returned number"));
+    bool json;
+    assert_int_equal(f.cb.row(f.cb.ctx, "row:main.prompt", DW_TEXT("{}"), &out, &json, &err),
+                     DW_E_RECIPE);
+    assert_non_null(strstr(err.text, "r.lua:5: a column's function must return a string, or "
+                                     "messages, it returned number"));
+    dw_buf_finish(&out);
+    done(&f);
+}
+
+/* A table is messages, given as JSON. */
+static void test_column_messages(void **state)
+{
+    fixture f = plan("function reward(s) return 1 end\n"
+                     "function column(row) if row.a then return row.a end\n"
+                     "return { { role = 'user', content = row.q } } end");
+    dw_buf out = {0};
+    dw_err err = {{0}};
+    bool json;
+    assert_int_equal(
+        f.cb.row(f.cb.ctx, "row:main.prompt", DW_TEXT("{\"q\":\"hi\"}"), &out, &json, &err), DW_OK);
+    assert_true(json);
+    assert_string_equal(out.ptr, "[{\"content\":\"hi\",\"role\":\"user\"}]");
+    dw_buf_clear(&out);
+    assert_int_equal(
+        f.cb.row(f.cb.ctx, "row:main.prompt", DW_TEXT("{\"a\":\"yo\"}"), &out, &json, &err), DW_OK);
+    assert_false(json);
+    assert_string_equal(out.ptr, "yo");
     dw_buf_finish(&out);
     done(&f);
 }
@@ -198,13 +223,14 @@ static void test_column_value(void **state)
                                         {"{ 1, false, 'x' }", "[1,false,\"x\"]"},
                                         {"'[1, null]'", "[1, null]"}};
     dw_err err = {{0}};
+    bool json;
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
         char body[256];
         dw_buf out = {0};
         snprintf(body, sizeof body,
                  "function reward(s) return 1 end\nfunction weight(row) return %s end", of[i][0]);
         fixture f = plan(body);
-        if (f.cb.row(f.cb.ctx, "value:main.weight", DW_TEXT("{\"a\":2}"), &out, &err) < 0)
+        if (f.cb.row(f.cb.ctx, "value:main.weight", DW_TEXT("{\"a\":2}"), &out, &json, &err) < 0)
             fail_msg("%s", err.text);
         assert_string_equal(out.ptr, of[i][1]);
         dw_buf_finish(&out);
@@ -212,7 +238,7 @@ static void test_column_value(void **state)
     }
     dw_buf out = {0};
     fixture f = plan("function reward(s) return 1 end\nfunction weight(row) return weight end");
-    assert_int_equal(f.cb.row(f.cb.ctx, "value:main.weight", DW_TEXT("{}"), &out, &err),
+    assert_int_equal(f.cb.row(f.cb.ctx, "value:main.weight", DW_TEXT("{}"), &out, &json, &err),
                      DW_E_RECIPE);
     assert_non_null(
         strstr(err.text, "r.lua:5: the column's value: expected a value, got a function"));
@@ -255,9 +281,10 @@ static void test_reopen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),       cmocka_unit_test(test_no_opinion),
-        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_column_result),
-        cmocka_unit_test(test_column_value), cmocka_unit_test(test_reopen),
+        cmocka_unit_test(test_values),          cmocka_unit_test(test_no_opinion),
+        cmocka_unit_test(test_refusals),        cmocka_unit_test(test_column_result),
+        cmocka_unit_test(test_column_messages), cmocka_unit_test(test_column_value),
+        cmocka_unit_test(test_reopen),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
