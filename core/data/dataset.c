@@ -241,9 +241,10 @@ static void locate(const dw_rows *in, dw_text raw, size_t at, dw_err *err)
 static dw_status map_row(loader *l, const char *map, dw_column_row *row, dw_json **own, dw_err *err)
 {
     dw_buf b = {0};
+    bool json;
     if (!l->fn)
         return dw_fail(err, DW_E_BUG, "no Lua to run the function '%s'", map);
-    dw_status st = l->fn(l->fn_ctx, map, row->raw, &b, err);
+    dw_status st = l->fn(l->fn_ctx, map, row->raw, &b, &json, err);
     if (!st) {
         row->raw = (dw_text){dw_arena_strndup(&l->reader.scratch, b.ptr, b.len), b.len};
         st = dw_json_parse(row->raw.ptr, row->raw.len, DW_JSON_DEPTH_ROW, 1, own, err);

@@ -100,14 +100,12 @@ typedef struct dw_data_spec {
     size_t n_field;
     const char *split_marker; /* implicit pairs: the prompt ends after its last common occurrence */
     bool add_eos;             /* completions and texts end in eos (default true) */
-    bool add_bos;             /* what the tokenizer's post-processor adds goes first (default
-                                 true) */
-    bool held;                /* of `holdout`: the rows that are set aside, and no others */
-    uint32_t max_tokens;      /* prompt + longest completion; 0: the model's positions */
-    uint32_t max_rows;        /* 0: all */
+    bool add_bos;        /* what the tokenizer's post-processor adds goes first; default true */
+    bool held;           /* of `holdout`: the rows that are set aside, and no others */
+    uint32_t max_tokens; /* prompt + longest completion; 0: the model's positions */
+    uint32_t max_rows;   /* 0: all */
     dw_on_bad on_bad;
-    double max_bad; /* where bad rows are skipped: 1 and more are rows, below 1 a share of them; 0:
-                       any number */
+    double max_bad; /* bad rows to skip: from 1 up rows, below 1 a share of them; 0: any number */
     const char *split; /* of folders: "train" (NULL), "valid" or "test" */
     double holdout;    /* share of the prompts that is set aside, by a hash of their text */
     dw_on_duplicate on_duplicate;

@@ -146,13 +146,13 @@ static bool is_column(dw_data_type t, const char *name)
     return false;
 }
 
-void dw_detect_hint(const dw_json *row, const dw_data_spec *s, dw_buf *out)
+void dw_detect_hint(const dw_json *row, const dw_data_spec *s, bool misspelt, dw_buf *out)
 {
     dw_detected d;
     if (!dw_detect(row, &d)) {
         const char *file = s->n_file ? s->file[0] : "", *slash = strrchr(file, '/');
         dw_buf line = {0};
-        if (!s->layout && dw_detect_mapping(row, slash ? slash + 1 : file, &line))
+        if (!s->layout && !misspelt && dw_detect_mapping(row, slash ? slash + 1 : file, &line))
             dw_buf_printf(out, "; a recipe could say %s", line.ptr);
         dw_buf_finish(&line);
         return;

@@ -35,7 +35,8 @@ bool dw_detect_whole(const dw_detected *d);
  * False: nothing in the row looks like prompt or answer. */
 bool dw_detect_mapping(const dw_json *row, const char *file, dw_buf *out);
 /* What to say of a row that lacks a field which `type` needs: the type or the layout that its
- * columns are those of, or what a recipe would say of them. Appends nothing where nothing fits. */
-void dw_detect_hint(const dw_json *row, const dw_data_spec *s, dw_buf *out);
+ * columns are those of, or what a recipe would say of them unless a name is merely misspelt.
+ * Appends nothing where nothing fits. */
+void dw_detect_hint(const dw_json *row, const dw_data_spec *s, bool misspelt, dw_buf *out);
 
 #endif

@@ -324,7 +324,7 @@ static bool lacks(const dw_row_reader *r, const dw_column_row *row)
 static void hint(const dw_row_reader *r, const dw_column_row *row, dw_err *err)
 {
     dw_buf b = {0};
-    dw_detect_hint(row->json, r->s, &b);
+    dw_detect_hint(row->json, r->s, strstr(err->text, "did you mean") != NULL, &b);
     size_t n = strlen(err->text);
     if (b.len)
         snprintf(err->text + n, sizeof err->text - n, "%s", b.ptr);

@@ -28,12 +28,14 @@ static int teardown(void **state)
 }
 
 /* Gives what the row has under "made". */
-static dw_status unwrap(void *ctx, const char *fn, dw_text row, dw_buf *out, dw_err *err)
+static dw_status unwrap(void *ctx, const char *fn, dw_text row, dw_buf *out, bool *json,
+                        dw_err *err)
 {
     dw_json *v;
     assert_string_equal(fn, "value:main.map");
     assert_int_equal(dw_json_parse(row.ptr, row.len, DW_JSON_DEPTH_ROW, 1, &v, err), DW_OK);
     ++*(int *)ctx;
+    *json = true;
     dw_json_put(out, dw_json_get(v, "made"), false, 0);
     dw_json_free(v);
     return DW_OK;
@@ -90,11 +92,11 @@ static const struct {
     {DW_COMPLETIONS, "\n{\"made\":{\"prompt\":\"a\"}}\n", "value:main.map",
      ":2:1: no field \"completion\" (the row has: prompt)"},
     {DW_COMPLETIONS, "{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}\n", NULL,
-     ":1:1: no field \"completion\" (the row has: prompt, chosen, rejected); rows with \"prompt\", "
-     "\"chosen\" and \"rejected\" are d.pairs"},
+     ":1:1: no field \"completion\" (the row has: prompt, chosen, rejected); this looks like pairs "
+     "(prompt, chosen, rejected), not completions"},
     {DW_PAIRS, "{\"prompt\":\"a\",\"completion\":\"b\",\"label\":true}\n", NULL,
-     ":1:1: no field \"chosen\" (the row has: prompt, completion, label); rows with \"prompt\", "
-     "\"completion\" and \"label\" are d.labels"},
+     ":1:1: no field \"chosen\" (the row has: prompt, completion, label); this looks like labels "
+     "(prompt, completion, label), not pairs"},
     {DW_PAIRS, "{\"question\":\"a\",\"choosen\":\"b\",\"rejected\":\"c\"}\n", NULL,
      ":1:1: no field \"chosen\", did you mean \"choosen\"? (the row has: question, choosen, "
      "rejected)"},
