@@ -279,7 +279,7 @@ dw_status dw_column_json(dw_arena *a, const dw_column_plan *p, const dw_column_r
             read_cell(out, own);
         return DW_OK;
     }
-    dw_text said;
+    dw_text said = {0};
     bool json;
     if (p->lua) {
         DW_TRY(call_lua(a, p->lua, row, &said, &json, err));

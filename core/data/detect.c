@@ -66,6 +66,8 @@ static bool has(const dw_json *row, const char *column)
 static bool judges(const dw_json *row, const struct detect_rule *r)
 {
     size_t last = 0;
+    if (!r->column[0])
+        return false;
     while (last + 1 < 4 && r->column[last + 1])
         last++;
     return !strcmp(r->column[0], "prompt") ||
