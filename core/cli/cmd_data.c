@@ -21,7 +21,7 @@ typedef struct settings {
     dw_chat *chat;
     const char *type, *model;
     dw_arg_list columns; /* "prompt=question" */
-    int64_t max_tokens;
+    int64_t max_tokens;  /* 0: what the model has positions for */
     bool json;
     dw_buf takers; /* objectives, with commas */
     dw_buf out;
@@ -37,7 +37,7 @@ static const struct {
     [DW_FOUND_CONTRARY] = {"contradictions", "contradicting an earlier one"},
     [DW_FOUND_OVERLAP] = {"overlap", "that the other file also holds"},
     [DW_FOUND_SAME_PROMPT] = {"same_prompts", "with a prompt that the other file also holds"},
-    [DW_FOUND_TOO_LONG] = {"too_long", "longer than --max-tokens"},
+    [DW_FOUND_TOO_LONG] = {"too_long", "longer than"},
 };
 
 static bool is_earlier(int k)
@@ -115,8 +115,12 @@ static void print_findings(settings *s)
         const dw_finding *f = &v->found[k];
         if (!f->n)
             continue;
-        dw_buf_printf(&s->out, "found      %llu row%s %s:", (unsigned long long)f->n,
+        dw_buf_printf(&s->out, "found      %llu row%s %s", (unsigned long long)f->n,
                       f->n == 1 ? "" : "s", finding[k].what);
+        if (k == DW_FOUND_TOO_LONG)
+            dw_buf_printf(&s->out, s->max_tokens ? " %u tokens" : " the model's %u positions",
+                          s->s.data.max_tokens);
+        dw_buf_addc(&s->out, ':');
         for (size_t i = 0; i < f->n && i < sizeof f->at / sizeof *f->at; i++) {
             dw_buf_printf(&s->out, "%s %s:%u", i ? "," : "", file_of(s, f->at[i]), f->at[i].line);
             if (is_earlier(k))
@@ -126,9 +130,10 @@ static void print_findings(settings *s)
     }
 }
 
-/* Tokens side by side, the trained ones in brackets. */
+/* Tokens side by side, the trained ones in brackets; of a long row both its ends. */
 static void print_shown(settings *s)
 {
+    enum { HEAD = 300, TAIL = 200 };
     const dw_survey *v = &s->v;
     dw_err no;
     if (!v->shown.n)
@@ -137,6 +142,10 @@ static void print_shown(settings *s)
                   file_of(s, v->shown_at), v->shown_at.line);
     for (size_t i = 0; i < v->shown.n; i++) {
         dw_buf token = {0}, text = {0};
+        if (i == HEAD && v->shown.n > HEAD + TAIL) {
+            i = v->shown.n - TAIL;
+            dw_buf_printf(&s->out, "\n           (%zu more)\n          ", i - HEAD);
+        }
         (void)dw_tokenizer_decode(s->t, &v->shown.id[i], 1, false, &token, &no);
         dw_json_put_str(&text, token.ptr ? token.ptr : "", token.len);
         bool on = v->shown_mask.ptr[i];
@@ -216,7 +225,8 @@ static void json_type(settings *s)
     dw_json_put_cstr(b, v->mapping.len ? v->mapping.ptr : "");
     dw_buf_adds(b, ", \"objectives\": ");
     dw_json_put_cstr(b, s->takers.len ? s->takers.ptr : "");
-    dw_buf_printf(b, ", \"rows\": %llu, \"bad\": [", (unsigned long long)v->rows);
+    dw_buf_printf(b, ", \"max_tokens\": %u, \"rows\": %llu, \"bad\": [", s->s.data.max_tokens,
+                  (unsigned long long)v->rows);
 }
 
 static void json_findings(settings *s)
@@ -315,6 +325,23 @@ static dw_status read_column(settings *s, const char *word, dw_err *err)
                    word);
 }
 
+/* A folder may hold a tokenizer alone: then nothing is too long. */
+static uint32_t positions_of(const char *dir)
+{
+    const dw_model_options o = {.no_tokenizer = true};
+    dw_err no;
+    dw_exec x;
+    dw_model *m = NULL;
+    uint32_t n = 0;
+    if (dw_exec_init(&x, 1, NULL, &no) < 0)
+        return 0;
+    if (dw_model_outline(&x, dir, &o, &m, &no) >= 0)
+        n = dw_model_description(m)->max_positions;
+    dw_model_free(m);
+    dw_exec_finish(&x);
+    return n;
+}
+
 static dw_status check(settings *s, dw_err *err)
 {
     DW_TRY(read_type(s, err));
@@ -328,6 +355,8 @@ static dw_status check(settings *s, dw_err *err)
     s->s.data.chat = s->chat;
     s->s.data.add_bos = true;
     s->s.data.max_tokens = (uint32_t)s->max_tokens;
+    if (s->model && !s->max_tokens)
+        s->s.data.max_tokens = positions_of(s->model);
     DW_TRY(dw_folder_file(&s->keep, s->s.file, "train", &s->s.file, err));
     if (s->s.against)
         DW_TRY(dw_folder_file(&s->keep, s->s.against, "valid", &s->s.against, err));
@@ -362,7 +391,7 @@ dw_status dw_cmd_data(int argc, char **argv, dw_err *err)
         {"--column", DW_ARG_LIST, &s.columns, 0, 0, "NAME=FIELD",
          "where a column comes from: a field or a format (may be repeated)"},
         {"--max-tokens", DW_ARG_INT, &s.max_tokens, 1, MAX_TOKENS, "N",
-         "count rows that are longer (with --model)"},
+         "count rows that are longer (default: the positions of --model)"},
         {"--against", DW_ARG_STR, &s.s.against, 0, 0, "FILE", "find rows that FILE holds, too"},
         {"--json", DW_ARG_FLAG, &s.json, 0, 0, NULL, "print JSON"},
     };
