@@ -17,6 +17,6 @@ return d.recipe {
   objective = d.objective "dpo" { beta = 0.1 },
   optimizer = d.adamw { lr = d.cosine { peak = 2e-4, final = 2e-5, warmup = 5 } },
   batch = { rows = 4 },
-  steps = 40,
-  eval = { data = talks_in("data/hh_chat_heldout.jsonl", 100), every = 40, metric = "rewards/accuracies" },
+  steps = 150,
+  eval = { data = talks_in("data/hh_chat_heldout.jsonl", 100), every = 150, metric = "rewards/accuracies" },
 }
