@@ -92,7 +92,7 @@ return {
     { "labels.h", "dowel_x(in, DOWEL_LABEL)[s] > 0 ? LABEL_WANTED : LABEL_UNWANTED", "LABEL_WANTED" },
   },
   {
-    tests = { "estimators", "ppo", "ppo_properties", "rules" },
+    tests = { "estimators", "process", "ppo", "ppo_properties", "rules" },
     { "streams.h", "r[t] -= beta * k[o->kl_estimator]", "r[t] += beta * k[o->kl_estimator]" },
     { "streams.h", "r[t] + gamma * next;", "r[t] + next;" },
     { "streams.h", "gamma * lambda * next_a", "gamma * next_a" },
@@ -148,7 +148,7 @@ return {
   },
   {
     tests = { "distill", "distill_properties" },
-    { "objective/gkd.c", "o->beta >= 1 ? DOWEL_REVERSE_KL", "o->beta >= 1 ? DOWEL_FORWARD_KL" },
+    { "objective/gkd.c", "o->beta >= 1       ? DOWEL_REVERSE_KL", "o->beta >= 1       ? DOWEL_FORWARD_KL" },
     { "objective/gkd.c", "o->beta * (1 - o->beta) : 1", "1 - o->beta : 1" },
     { "objective/self_distill.c", "c * (held[t] - tea[t])", "c * (tea[t] - held[t])" },
     { "objective/self_distill.c", "sampled ? c * (held[t] - tea[t]) : c", "sampled ? c * (l[t] - tea[t]) : c" },
